@@ -1,0 +1,224 @@
+package mysqlinit
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// Connector opens connections that are prepared before anyone uses them. It is
+// safe for concurrent use, and made by [NewConnector], [Wrap] or
+// [Driver.OpenConnector].
+type Connector struct {
+	parent  driver.Connector
+	driver  *Driver
+	session *session
+	timeout time.Duration // of dial, handshake and preparation; 0: none
+}
+
+var (
+	_ driver.Connector = (*Connector)(nil)
+	_ io.Closer        = (*Connector)(nil)
+)
+
+// NewConnector returns a Connector for a private copy of cfg. DSN keys of this
+// package in cfg.Params mean what they mean in a DSN, and transaction_isolation,
+// tx_isolation and binlog_format there choose the session's. The driver sends
+// the rest of cfg.Params, and our SET follows. An option that contradicts
+// cfg.Params is an error.
+func NewConnector(cfg *mysql.Config, opts ...Option) (*Connector, error) {
+	if cfg == nil {
+		return nil, errors.New("mysqlinit: NewConnector: the Config is nil: use mysql.NewConfig or mysql.ParseDSN")
+	}
+	d, err := NewDriver(opts...)
+	if err != nil {
+		return nil, err
+	}
+	cfg = cfg.Clone()
+	ours, err := takeParams(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := contradiction(d.presets, ours.settings); err != nil {
+		return nil, err
+	}
+	parent, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Params != nil && len(cfg.Params) == 0 {
+		parent = emptiedParams{cfg, parent}
+	}
+	return d.connector(parent, ours, cfg.Timeout)
+}
+
+// emptiedParams connects with a Params map of the connection's own. We have
+// taken all entries out of the caller's, and of an empty map Config.Clone makes
+// no copy: BeforeConnect callbacks of two connections would write to one map.
+type emptiedParams struct {
+	cfg *mysql.Config
+	driver.Connector
+}
+
+func (e emptiedParams) Connect(ctx context.Context) (driver.Conn, error) {
+	cfg := e.cfg.Clone()
+	cfg.Params = make(map[string]string)
+	parent, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return parent.Connect(ctx)
+}
+
+// Wrap returns a Connector that prepares the connections of another, such as a
+// cloud provider's dialer, a tracing wrapper or a test's fake. The parent must
+// speak MySQL. Close of the Connector closes a parent that is an [io.Closer].
+func Wrap(parent driver.Connector, opts ...Option) (*Connector, error) {
+	if parent == nil {
+		return nil, errors.New("mysqlinit: Wrap: the connector is nil")
+	}
+	d, err := NewDriver(opts...)
+	if err != nil {
+		return nil, err
+	}
+	return d.connector(parent, params{}, 0)
+}
+
+// connector puts a parent under the driver's presets and what its DSN chose.
+func (d *Driver) connector(parent driver.Connector, ours params, dialTimeout time.Duration) (*Connector, error) {
+	s := d.presets.overlay(ours.settings)
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	timeout := max(DefaultConnectTimeout, dialTimeout)
+	if s.connectTimeout.given {
+		timeout = s.connectTimeout.value
+	}
+	return &Connector{parent: parent, driver: d, session: newSession(s, ours.variables), timeout: timeout}, nil
+}
+
+// Driver returns a driver with the same options, so that wrappers which open
+// it again keep the preparation.
+func (c *Connector) Driver() driver.Driver { return c.driver }
+
+// Close closes the parent connector where it is an [io.Closer]. [sql.DB.Close]
+// calls it.
+func (c *Connector) Close() error {
+	if closer, ok := c.parent.(io.Closer); ok {
+		return closer.Close()
+	}
+	return nil
+}
+
+// Connect opens a connection and prepares its session. On any failure the
+// connection is closed. What the parent's own Connect returned comes back as it
+// was; a failed preparation is an [*InitError]; when ctx has ended, its error;
+// when connectTimeout has, one whose Timeout method returns true. No error is
+// [driver.ErrBadConn].
+func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
+	bounded := ctx
+	if c.timeout > 0 {
+		var cancel context.CancelFunc
+		bounded, cancel = context.WithTimeout(ctx, c.timeout)
+		defer cancel()
+	}
+	var phase atomic.Value
+	phase.Store(phaseConnect)
+	conn, err := await(bounded, func() (driver.Conn, error) {
+		return c.connect(bounded, func(p string) { phase.Store(p) })
+	})
+	if err == nil {
+		return conn, nil
+	}
+	if _, answered := errors.AsType[*mysql.MySQLError](err); bounded.Err() != nil && !answered {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, &timeoutError{after: c.timeout, phase: phase.Load().(string)}
+	}
+	return nil, err
+}
+
+func (c *Connector) connect(ctx context.Context, at func(phase string)) (driver.Conn, error) {
+	conn, err := c.parent.Connect(ctx)
+	if err != nil {
+		if conn != nil {
+			conn.Close()
+		}
+		if errors.Is(err, driver.ErrBadConn) {
+			return nil, &InitError{Reason: phaseConnect + " failed", Err: errLost}
+		}
+		return nil, err
+	}
+	if conn == nil {
+		return nil, errors.New("mysqlinit: the wrapped connector returned neither a connection nor an error")
+	}
+	prepared := false
+	defer func() {
+		if !prepared { // also on a panic
+			conn.Close()
+		}
+	}()
+	if err := c.session.prepare(ctx, conn, at); err != nil {
+		return nil, err
+	}
+	prepared = true
+	return conn, nil
+}
+
+// grace is how long await lets an open finish that has noticed the end of its
+// context, which the MySQL driver does at once.
+const grace = 50 * time.Millisecond
+
+// await runs open, but no longer than ctx lasts, though a dialer or a wrapped
+// driver may not heed it: then open ends by itself, and its connection is closed.
+func await(ctx context.Context, open func() (driver.Conn, error)) (driver.Conn, error) {
+	type result struct {
+		conn     driver.Conn
+		err      error
+		panicked any
+	}
+	results := make(chan result)
+	abandoned := make(chan struct{})
+	go func() {
+		r := result{err: errors.New("mysqlinit: the goroutine that was connecting has exited")}
+		defer func() {
+			if r.panicked = recover(); r.panicked != nil {
+				r.conn = nil
+			}
+			select {
+			case results <- r:
+			case <-abandoned:
+				if r.conn != nil {
+					r.conn.Close()
+				}
+			}
+		}()
+		r.conn, r.err = open()
+	}()
+	finish := func(r result) (driver.Conn, error) {
+		if r.panicked != nil {
+			panic(r.panicked) // in the caller's goroutine, where it can be recovered
+		}
+		return r.conn, r.err
+	}
+	select {
+	case r := <-results:
+		return finish(r)
+	case <-ctx.Done():
+	}
+	late := time.NewTimer(grace)
+	defer late.Stop()
+	select {
+	case r := <-results:
+		return finish(r)
+	case <-late.C:
+		close(abandoned)
+		return nil, ctx.Err()
+	}
+}

@@ -1,0 +1,50 @@
+// Package mysqlinit is a database/sql driver for MySQL and MariaDB whose
+// connections have run their init command before anyone uses them. By default
+// every session is READ COMMITTED with row-based binary logging.
+//
+//	import _ "github.com/mysqlinit/mysqlinit"
+//
+//	db, err := sql.Open("mysqlinit", "user:password@tcp(db:3306)/app")
+//
+// It wraps [github.com/go-sql-driver/mysql]: any DSN that works there works
+// here, and once a session is prepared the pool holds that driver's own
+// connection, with nothing in between.
+//
+// # Why
+//
+// Under REPEATABLE READ, MySQL's default, a transaction that reads "no such
+// row", loses the race to insert it (error 1062) and reads again still sees no
+// row: its snapshot is older than the row. Get-or-create code fails that way.
+// READ COMMITTED takes a new snapshot for each statement, and needs row-based
+// binary logging.
+//
+// # Choosing the session
+//
+// Keys of the DSN, or the options of the same names, choose another session:
+//
+//	user:password@tcp(db:3306)/app?isolation=repeatable-read
+//	user:password@tcp(db:3306)/app?time_zone=%27UTC%27&verify=true
+//	user:password@tcp(db:3306)/app?initCommand=SET+SESSION+max_execution_time%3D5000
+//
+// All that is a variable, the DSN's own system variables included, goes to the
+// server in one SET. Init commands follow, in order, one round trip each.
+//
+// # Binary log format
+//
+// Setting binlog_format needs a privilege that most application accounts lack.
+// The default policy, [BinlogRow], sets it where it may; elsewhere the same SET
+// asserts that the format is not STATEMENT, under which READ COMMITTED could
+// not write. See [BinlogPolicy].
+//
+// # Errors
+//
+// A connection that could not be prepared is closed, and Connect returns an
+// [*InitError] that says which statement failed, why, and the cure; errors.As
+// still reaches the server's [*mysql.MySQLError]. No message holds a password
+// or a literal of a statement.
+//
+// # Other ways in
+//
+// [NewConnector] takes a [mysql.Config], [Wrap] any other connector, [Register]
+// adds a driver name with presets of your own.
+package mysqlinit

@@ -1,0 +1,95 @@
+package mysqlinit
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// DriverName is the name that this package registers with database/sql.
+const DriverName = "mysqlinit"
+
+func init() { sql.Register(DriverName, &Driver{}) }
+
+// Driver opens prepared connections from a DSN. The zero Driver has the
+// defaults: READ COMMITTED and [BinlogRow].
+type Driver struct{ presets settings }
+
+var (
+	_ driver.Driver        = (*Driver)(nil)
+	_ driver.DriverContext = (*Driver)(nil)
+)
+
+// NewDriver returns a driver with presets. A key of the DSN overrides its
+// preset; init commands of the DSN run after those of the presets.
+func NewDriver(opts ...Option) (*Driver, error) {
+	presets, err := newSettings(opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := presets.check(); err != nil {
+		return nil, err
+	}
+	return &Driver{presets}, nil
+}
+
+// Register makes a driver with presets available to [sql.Open] by a name of
+// its own. It panics where an option is wrong or the name is taken.
+func Register(name string, opts ...Option) {
+	d, err := NewDriver(opts...)
+	if err != nil {
+		panic(err)
+	}
+	sql.Register(name, d)
+}
+
+// Open returns a pool of prepared connections, as [sql.Open] does. An option
+// that contradicts a key of the DSN is an error.
+func Open(dsn string, opts ...Option) (*sql.DB, error) {
+	d, err := NewDriver(opts...)
+	if err != nil {
+		return nil, err
+	}
+	cfg, ours, err := parseDSN(dsn)
+	if err != nil {
+		return nil, err
+	}
+	if err := contradiction(d.presets, ours.settings); err != nil {
+		return nil, err
+	}
+	c, err := d.open(cfg, ours)
+	if err != nil {
+		return nil, err
+	}
+	return sql.OpenDB(c), nil
+}
+
+// Open connects once. database/sql calls [Driver.OpenConnector] instead; this
+// is for programs that use a driver without it.
+func (d *Driver) Open(dsn string) (driver.Conn, error) {
+	c, err := d.OpenConnector(dsn)
+	if err != nil {
+		return nil, err
+	}
+	return c.Connect(context.Background())
+}
+
+// OpenConnector reads a DSN; "" is one, as with the MySQL driver. Its error
+// names the key that is wrong and what it takes, and shows no value.
+func (d *Driver) OpenConnector(dsn string) (driver.Connector, error) {
+	cfg, ours, err := parseDSN(dsn)
+	if err != nil {
+		return nil, err
+	}
+	return d.open(cfg, ours)
+}
+
+func (d *Driver) open(cfg *mysql.Config, ours params) (driver.Connector, error) {
+	parent, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return d.connector(parent, ours, cfg.Timeout)
+}

@@ -1,0 +1,169 @@
+package mysqlinit
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// Server error numbers that decide something here. MySQL documents them in its
+// error message reference, MariaDB in its list of error codes.
+const (
+	errUnknown         = 1105 // ER_UNKNOWN_ERROR: all that Dolt and go-mysql-server answer
+	errUnknownVariable = 1193 // ER_UNKNOWN_SYSTEM_VARIABLE
+	errAccessDenied    = 1227 // ER_SPECIFIC_ACCESS_DENIED_ERROR: a privilege is missing
+	errGlobalVariable  = 1229 // ER_GLOBAL_VARIABLE: has no session value
+	errWrongValue      = 1231 // ER_WRONG_VALUE_FOR_VAR
+	errReadOnlyVar     = 1238 // ER_INCORRECT_GLOBAL_LOCAL_VAR: read only, or of the other scope
+)
+
+// InitError says why a connection could not be prepared. The connection was
+// closed. It is found with errors.As, as is the server's [*mysql.MySQLError].
+type InitError struct {
+	// Statement is the statement that failed, its literals replaced by "?".
+	Statement string
+	// Reason says what went wrong, in this package's words.
+	Reason string
+	// Cure says what to do about it; it may be empty.
+	Cure string
+	// Err is the server's or the network's error. It may quote literals of the
+	// statement, which Error does not. It is never driver.ErrBadConn, which
+	// would make database/sql connect again at once, twice.
+	Err error
+
+	literals []string // of the statement: not to be shown
+	names    []string // in the statement: may be shown though quoted
+}
+
+// Error gives reason, statement, the server's answer and the cure in one line,
+// without any literal of the statement.
+func (e *InitError) Error() string {
+	var b strings.Builder
+	b.WriteString("mysqlinit: " + e.Reason)
+	if e.Statement != "" {
+		b.WriteString(": " + e.Statement)
+	}
+	if e.Err != nil {
+		b.WriteString(": " + e.maskedAnswer())
+	}
+	if e.Cure != "" {
+		b.WriteString(". Cure: " + e.Cure)
+	}
+	return b.String()
+}
+
+// Unwrap returns Err.
+func (e *InitError) Unwrap() error { return e.Err }
+
+// newInitError notes which literals of the statement must not be shown.
+func newInitError(statement, reason, cure string, err error) *InitError {
+	e := &InitError{Statement: maskLiterals(statement), Reason: reason, Cure: cure, Err: withoutBadConn(err)}
+	for _, t := range tokenize(statement) {
+		switch {
+		case t.kind == wordToken:
+			e.names = append(e.names, t.text)
+		case t.kind == numberToken:
+			e.literals = append(e.literals, t.text)
+		case t.kind == stringToken && !isPublicLiteral(t.text):
+			text := strings.Trim(t.text, t.text[:1])
+			e.literals = append(e.literals, text, unescape(text))
+		}
+	}
+	return e
+}
+
+var unescape = strings.NewReplacer(`\\`, `\`, `\'`, `'`, `\"`, `"`, `''`, `'`, `""`, `"`, `\n`, "\n", `\t`, "\t", `\0`, "\x00").Replace
+
+// maskedAnswer is the server's message without what it quotes of the statement,
+// names excepted: they tell which variable is meant.
+func (e *InitError) maskedAnswer() string {
+	serverErr, ok := errors.AsType[*mysql.MySQLError](e.Err)
+	if !ok {
+		return shorten(strings.Map(printable, e.hide(e.Err.Error())), 300)
+	}
+	message := serverErr.Message
+	if open := e.firstForeignQuote(message); open >= 0 {
+		// What is quoted may hold quotes itself: nothing up to the last is shown.
+		message = message[:open] + "'…'" + message[strings.LastIndexByte(message, '\'')+1:]
+	}
+	return shorten(strings.Map(printable, fmt.Sprintf("Error %d: %s", serverErr.Number, e.hide(message))), 300)
+}
+
+// firstForeignQuote returns where a message begins to quote something other
+// than a name of the statement, or -1.
+func (e *InitError) firstForeignQuote(message string) int {
+	for from := 0; ; {
+		open := strings.IndexByte(message[from:], '\'')
+		if open < 0 {
+			return -1
+		}
+		open += from
+		quoted, _, closed := strings.Cut(message[open+1:], "'")
+		if !closed || !e.isName(quoted) {
+			// An apostrophe inside a word, as in can't, quotes nothing.
+			if open > 0 && isWord(message[open-1]) && open+1 < len(message) && isWord(message[open+1]) {
+				from = open + 1
+				continue
+			}
+			return open
+		}
+		from = open + 1 + len(quoted) + 1
+	}
+}
+
+func (e *InitError) isName(quoted string) bool {
+	for _, literal := range e.literals {
+		if strings.EqualFold(literal, quoted) {
+			return false
+		}
+	}
+	for _, name := range e.names {
+		if strings.EqualFold(name, quoted) {
+			return true
+		}
+	}
+	return quoted == statementFormatText
+}
+
+// hide withholds a text that still holds a literal of the statement.
+func (e *InitError) hide(text string) string {
+	lower := strings.ToLower(text)
+	for _, literal := range e.literals {
+		if len(literal) > 1 && strings.Contains(lower, strings.ToLower(literal)) {
+			return "(its message is withheld, for it quotes the statement)"
+		}
+	}
+	return text
+}
+
+// errLost stands for driver.ErrBadConn, which Connect must not return:
+// database/sql would call it three times over.
+var errLost = errors.New("the connection was lost, or (with rejectReadOnly) the server is read-only")
+
+func withoutBadConn(err error) error {
+	if errors.Is(err, driver.ErrBadConn) {
+		return errLost
+	}
+	return err
+}
+
+// timeoutError is what the end of connectTimeout gives.
+type timeoutError struct {
+	after time.Duration
+	phase string
+}
+
+func (e *timeoutError) Error() string {
+	return fmt.Sprintf("mysqlinit: connectTimeout of %v ended while %s; if the server is only slow, raise connectTimeout (WithConnectTimeout)", e.after, e.phase)
+}
+
+func (e *timeoutError) Timeout() bool   { return true }
+func (e *timeoutError) Temporary() bool { return true }
+
+// Is makes it a context.DeadlineExceeded, as the net package's timeouts are.
+func (e *timeoutError) Is(target error) bool { return target == context.DeadlineExceeded }

@@ -1,0 +1,112 @@
+package testserver
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// program is a MariaDB server program and the folder of its system tables' SQL.
+type program struct{ path, share string }
+
+// findProgram looks where packages put the server.
+func findProgram() (program, error) {
+	candidates := []string{"/usr/sbin/mariadbd", "/usr/libexec/mariadbd", "/opt/homebrew/opt/mariadb/bin/mariadbd", "/usr/local/opt/mariadb/bin/mariadbd"}
+	if path, err := exec.LookPath("mariadbd"); err == nil {
+		candidates = append([]string{path}, candidates...)
+	}
+	for _, path := range candidates {
+		root := filepath.Dir(filepath.Dir(path))
+		for _, share := range []string{"share/mysql", "share/mariadb"} {
+			p := program{path, filepath.Join(root, share)}
+			if p.file("system_tables.sql") != "" && executable(path) {
+				return p, nil
+			}
+		}
+	}
+	return program{}, ErrNoServer
+}
+
+func executable(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
+}
+
+// file returns the path of one of the SQL files, which MariaDB 11 has renamed.
+func (p program) file(name string) string {
+	for _, prefix := range []string{"mysql_", "mariadb_", ""} {
+		path := filepath.Join(p.share, prefix+name)
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+	}
+	return ""
+}
+
+func (p program) arguments(data string, more ...string) []string {
+	args := []string{"--no-defaults", "--datadir=" + data, "--innodb-log-file-size=8M", "--innodb-buffer-pool-size=32M"}
+	if os.Getuid() == 0 {
+		args = append(args, "--user=root")
+	}
+	return append(args, more...)
+}
+
+// template returns a data folder to copy. It is made once for each version of
+// the server, and kept in the user's cache folder.
+func (p program) template(ctx context.Context) (string, error) {
+	info, err := os.Stat(p.path)
+	if err != nil {
+		return "", err
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = os.TempDir() // a user without a home
+	}
+	cache = filepath.Join(cache, "mysqlinit")
+	id := sha256.Sum256(fmt.Appendf(nil, "1 %s %d %s", p.path, info.Size(), info.ModTime()))
+	template := filepath.Join(cache, fmt.Sprintf("mariadb-%x", id[:6]))
+	if _, err := os.Stat(template); err == nil {
+		return template, nil
+	}
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return "", err
+	}
+	fresh, err := os.MkdirTemp(cache, "new-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(fresh)
+	if err := p.initialise(ctx, fresh); err != nil {
+		return "", err
+	}
+	if err := os.Rename(fresh, template); err != nil {
+		if _, statErr := os.Stat(template); statErr != nil {
+			return "", err
+		} // else another process was first
+	}
+	return template, nil
+}
+
+// initialise makes the system tables as mariadb-install-db does, which is not
+// in the server's own package.
+func (p program) initialise(ctx context.Context, data string) error {
+	input := bytes.NewBufferString("create database if not exists mysql;\nuse mysql;\nSET @auth_root_socket=NULL;\nSET @skip_auth_anonymous=1;\n")
+	for _, name := range []string{"system_tables.sql", "performance_tables.sql", "system_tables_data.sql", "maria_add_gis_sp_bootstrap.sql"} {
+		text, err := os.ReadFile(p.file(name))
+		if err != nil {
+			return err
+		}
+		input.Write(text)
+	}
+	cmd := exec.CommandContext(ctx, p.path, p.arguments(data, "--bootstrap", "--log-warnings=0", "--enforce-storage-engine=",
+		"--max-allowed-packet=8M", "--net-buffer-length=16K")...)
+	cmd.Stdin = input
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s --bootstrap: %w\n%s", p.path, err, tail(output))
+	}
+	return nil
+}

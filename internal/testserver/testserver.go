@@ -1,0 +1,213 @@
+// Package testserver starts private, throwaway MariaDB servers for tests and
+// for the race command. A server lives in a temporary folder, listens on a free
+// loopback port, and goes, folder and all, with the process that started it,
+// however that ends.
+package testserver
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// EnvDSN names the environment variable whose DSN tests use instead of a
+// throwaway server, where the server's flags do not matter to them.
+const EnvDSN = "MYSQLINIT_TEST_DSN"
+
+// ErrNoServer is what Start returns where no server program is found.
+var ErrNoServer = errors.New(`no MariaDB server program (mariadbd) is found, so none can be started.
+Get one, then run the same command again:
+  Debian, Ubuntu   sudo apt-get install --no-install-recommends mariadb-server-core
+  macOS            brew install mariadb
+It need not be running: a private server is started and removed each time.
+Or use a server of yours: for the tests set ` + EnvDSN + ` to its DSN, for the demo name the DSN:
+  go run ./cmd/mysqlinit race 'user:password@tcp(127.0.0.1:3306)/database'`)
+
+// Accounts of every server. None has a password.
+const (
+	Root = "root" // may do anything
+	App  = "app"  // may use the database test, and not set binlog_format
+)
+
+// Config says how a server shall run. The zero Config has the defaults of
+// MariaDB: the binary log is off.
+type Config struct {
+	Binlog string   // the binary log's format (ROW, MIXED, STATEMENT); "": no binary log
+	Args   []string // further arguments of the server
+}
+
+// Server is a running server.
+type Server struct {
+	Addr   string // host:port, on loopback
+	Socket string // the Unix socket's path
+	keeper *exec.Cmd
+	alive  io.Closer // closing it ends the server
+}
+
+// New starts a server that ends with the test, and fails the test where it cannot.
+func New(tb testing.TB, cfg Config) *Server {
+	tb.Helper()
+	s, err := Start(tb.Context(), cfg)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := s.Stop(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return s
+}
+
+// DSN returns a DSN for an account of the server, in the database test. The
+// parameters, such as "parseTime=true", may be empty.
+func (s *Server) DSN(account, params string) string {
+	if params != "" {
+		params = "?" + params
+	}
+	return account + "@tcp(" + s.Addr + ")/test" + params
+}
+
+// keep starts the server in the background of a shell that waits for the end
+// of its standard input, which comes when this process ends in whatever way,
+// and then kills the server and removes the folder.
+const keep = `trap '' INT TERM HUP
+folder=$1; shift
+"$@" </dev/null >"$folder/log" 2>&1 &
+read -r _
+kill -9 $! 2>/dev/null
+wait 2>/dev/null
+rm -rf "$folder"`
+
+// Start starts a server and waits until it answers.
+func Start(ctx context.Context, cfg Config) (*Server, error) {
+	program, err := findProgram()
+	if err != nil {
+		return nil, err
+	}
+	template, err := program.template(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// Two servers may pick the same free port: then one cannot start.
+	for range 5 {
+		var s *Server
+		if s, err = program.start(ctx, template, cfg); err == nil {
+			return s, nil
+		}
+	}
+	return nil, err
+}
+
+func (p program) start(ctx context.Context, template string, cfg Config) (_ *Server, err error) {
+	folder, err := os.MkdirTemp("", "mysqlinit-")
+	if err != nil {
+		return nil, err
+	}
+	data := filepath.Join(folder, "data")
+	if err := os.CopyFS(data, os.DirFS(template)); err != nil {
+		os.RemoveAll(folder)
+		return nil, err
+	}
+	port, err := freePort()
+	if err != nil {
+		os.RemoveAll(folder)
+		return nil, err
+	}
+	s := &Server{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), Socket: filepath.Join(folder, "socket")}
+	args := p.arguments(data, "--bind-address=127.0.0.1", "--port="+strconv.Itoa(port), "--socket="+s.Socket,
+		"--pid-file="+filepath.Join(folder, "pid"), "--skip-name-resolve", "--max-connections=500",
+		// A throwaway server has nothing to keep through a crash.
+		"--innodb-flush-log-at-trx-commit=0", "--sync-binlog=0")
+	if cfg.Binlog != "" {
+		args = append(args, "--log-bin=binlog", "--server-id=1", "--binlog-format="+cfg.Binlog)
+	}
+	args = append(args, cfg.Args...)
+	s.keeper = exec.Command("/bin/sh", append([]string{"-c", keep, "keep", folder, p.path}, args...)...)
+	detach(s.keeper)
+	if s.alive, err = s.keeper.StdinPipe(); err != nil {
+		os.RemoveAll(folder)
+		return nil, err
+	}
+	if err := s.keeper.Start(); err != nil {
+		os.RemoveAll(folder)
+		return nil, err
+	}
+	if err := s.await(ctx); err != nil {
+		log, _ := os.ReadFile(filepath.Join(folder, "log"))
+		return nil, errors.Join(fmt.Errorf("%s did not start: %w\n%s", p.path, err, tail(log)), s.Stop())
+	}
+	return s, nil
+}
+
+// await waits for the server's first answer, and makes the accounts.
+func (s *Server) await(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	cfg := mysql.NewConfig()
+	cfg.User, cfg.Net, cfg.Addr, cfg.Logger = Root, "tcp", s.Addr, &mysql.NopLogger{}
+	connector, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return err
+	}
+	db := sql.OpenDB(connector)
+	defer db.Close()
+	for db.PingContext(ctx) != nil {
+		if _, err := os.Stat(s.Socket); err == nil && ctx.Err() != nil {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	for _, statement := range []string{
+		"SET sql_log_bin = 0",
+		"CREATE DATABASE IF NOT EXISTS test",
+		"CREATE USER IF NOT EXISTS '" + App + "'@'%'",
+		"GRANT ALL ON test.* TO '" + App + "'@'%'",
+	} {
+		if _, err := db.ExecContext(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Stop ends the server and removes its folder.
+func (s *Server) Stop() error {
+	return errors.Join(s.alive.Close(), s.keeper.Wait())
+}
+
+// freePort returns a free loopback port below the range that the system hands
+// out for outgoing connections, one of which might take it in between.
+func freePort() (int, error) {
+	for range 100 {
+		port := 15000 + rand.IntN(17000)
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err == nil {
+			return port, l.Close()
+		}
+	}
+	return 0, errors.New("testserver: no free port between 15000 and 32000 on 127.0.0.1")
+}
+
+// tail returns the last lines of a log.
+func tail(log []byte) []byte {
+	lines := bytes.Split(bytes.TrimSpace(log), []byte("\n"))
+	return bytes.Join(lines[max(0, len(lines)-10):], []byte("\n"))
+}
