@@ -488,7 +488,8 @@ func exec(ctx context.Context, conn driver.Conn, query string) error {
 	if execer, ok := stmt.(driver.StmtExecContext); ok {
 		_, err = execer.ExecContext(ctx, nil)
 	} else {
-		_, err = stmt.Exec(nil) //nolint:staticcheck // a wrapped driver may have nothing else
+		//lint:ignore SA1019 a wrapped driver may have nothing else
+		_, err = stmt.Exec(nil)
 	}
 	return err
 }
@@ -539,7 +540,8 @@ func queryRows(ctx context.Context, conn driver.Conn, query string) (driver.Rows
 	if queryer, ok := stmt.(driver.StmtQueryContext); ok {
 		rows, err = queryer.QueryContext(ctx, nil)
 	} else {
-		rows, err = stmt.Query(nil) //nolint:staticcheck // a wrapped driver may have nothing else
+		//lint:ignore SA1019 a wrapped driver may have nothing else
+		rows, err = stmt.Query(nil)
 	}
 	if err != nil {
 		stmt.Close()

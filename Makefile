@@ -1,0 +1,32 @@
+.DEFAULT_GOAL := help
+GO ?= go
+# The race detector needs cgo, which Go switches off where there is no C compiler.
+RACE := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: server ## See the race that this driver cures, on a throwaway server
+	@$(GO) run ./cmd/mysqlinit race
+
+test: server ## Run all tests with the race detector, on throwaway servers
+	$(GO) test $(RACE) -shuffle=on -count=1 ./...
+
+lint: ## gofmt, go vet (also for other systems), staticcheck, go mod tidy
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not gofmt'ed: $$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	GOOS=windows $(GO) vet ./...
+	GOOS=darwin $(GO) vet ./...
+	GOARCH=386 CGO_ENABLED=0 $(GO) vet ./...
+	$(GO) tool -modfile=internal/tools/go.mod staticcheck ./...
+	$(GO) mod tidy -diff
+	cd internal/tools && $(GO) mod tidy -diff
+
+fuzz: ## Fuzz the DSN and the error texts, a minute each
+	$(GO) test -run='^$$' -fuzz=FuzzDSN -fuzztime=60s .
+	$(GO) test -run='^$$' -fuzz=FuzzInitErrorHidesLiterals -fuzztime=60s .
+
+server: # Install a MariaDB server where none is found
+	@sh internal/testserver/install.sh
+
+.PHONY: help demo test lint fuzz server
