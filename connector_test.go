@@ -58,9 +58,11 @@ func TestHundredConnectionsArePrepared(t *testing.T) {
 			conns := make([]*sql.Conn, 100)
 			for i := range conns {
 				all.Go(func() {
-					if conns[i], err = db.Conn(t.Context()); err != nil {
+					conn, err := db.Conn(t.Context())
+					if err != nil {
 						t.Error(err)
 					}
+					conns[i] = conn
 				})
 			}
 			all.Wait()
