@@ -1,0 +1,249 @@
+package mysqlinit
+
+import (
+	"database/sql"
+	"net/url"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+func TestDSNKeys(t *testing.T) {
+	for _, test := range []struct {
+		query string
+		want  settings
+	}{
+		{"", settings{}},
+		{"isolation=read-committed", settings{isolation: given(isolation{level: sql.LevelReadCommitted})}},
+		{"isolation=Serializable", settings{isolation: given(isolation{level: sql.LevelSerializable})}},
+		{"isolation=REPEATABLE+READ", settings{isolation: given(isolation{level: sql.LevelRepeatableRead})}},
+		{"isolation=%27READ-UNCOMMITTED%27", settings{isolation: given(isolation{level: sql.LevelReadUncommitted})}},
+		{"isolation=server", settings{isolation: given(isolation{})}},
+		{"binlog=Require-Row", settings{binlog: given(binlog{policy: BinlogRequireRow})}},
+		{"binlog=server", settings{binlog: given(binlog{policy: BinlogServer})}},
+		{"verify=TRUE&connectTimeout=0", settings{verify: given(true), connectTimeout: given(time.Duration(0))}},
+		{"connectTimeout=1m30s", settings{connectTimeout: given(90 * time.Second)}},
+		{"initCommand=SET+a%3D1%3B2&init_command=DO+%27%26%27", settings{initCommands: []string{"SET a=1;2", "DO '&'"}}},
+		{"tx_isolation=%27serializable%27", settings{isolation: given(isolation{level: sql.LevelSerializable})}},
+		{"SESSION tx_isolation='SERIALIZABLE'", settings{isolation: given(isolation{level: sql.LevelSerializable})}},
+		{"@@Session.`Transaction_Isolation`='SERIALIZABLE'", settings{isolation: given(isolation{level: sql.LevelSerializable})}},
+		{"tx_isolation=DEFAULT", settings{isolation: given(isolation{expr: "DEFAULT"})}},
+		{"tx_isolation=SERIALIZABLE&isolation=serializable", settings{isolation: given(isolation{level: sql.LevelSerializable})}},
+		{"binlog_format=MIXED", settings{binlog: given(binlog{format: "MIXED"})}},
+		{"binlog_format='ROW'&binlog=row", settings{binlog: given(binlog{format: "'ROW'"})}},
+		{"binlog_format=STATEMENT&isolation=repeatable-read", settings{binlog: given(binlog{format: "STATEMENT"}), isolation: given(isolation{level: sql.LevelRepeatableRead})}},
+	} {
+		cfg, got, err := parseDSN("u:p@tcp(h:1)/db?" + test.query)
+		if err != nil {
+			t.Errorf("%s: %v", test.query, err)
+			continue
+		}
+		if !reflect.DeepEqual(got.settings, test.want) {
+			t.Errorf("%s: got %+v, want %+v", test.query, got.settings, test.want)
+		}
+		if len(got.variables)+len(cfg.Params) > 0 {
+			t.Errorf("%s: left over: %v, %v", test.query, got.variables, cfg.Params)
+		}
+	}
+}
+
+func TestDSNErrorsNameTheKeyAndTheCure(t *testing.T) {
+	for query, wants := range map[string][]string{
+		"isolation=chaos":                       {`"isolation"`, "repeatable-read", "server"},
+		"isolation=":                            {`"isolation"`, "read-committed"},
+		"isolation":                             {`"isolation"`, "no value"},
+		"binlog=mixed":                          {`"binlog"`, "require-row"},
+		"verify=maybe":                          {`"verify"`, "true or false"},
+		"connectTimeout=10":                     {`"connectTimeout"`, "duration"},
+		"connectTimeout=-1s":                    {`"connectTimeout"`, "not negative"},
+		"initCommand=":                          {`"initCommand"`, "empty"},
+		"initCommand=+/*+nothing+*/;":           {"invalid DSN", "%2F"},
+		"initCommand=+%2F*+nothing+*%2F;":       {`"initCommand"`, "empty"},
+		"initCommand=SET+TRANSACTION+READ+ONLY": {`"initCommand"`, "next transaction", "SESSION"},
+		"initCommand=set+@@tx_isolation=%27SERIALIZABLE'": {"next transaction", "@@SESSION.tx_isolation"},
+		"init_command=SET+a=1,+@@transaction_read_only=1": {"next transaction", "@@SESSION.transaction_read_only"},
+		"initCommand=%zz":   {`"initCommand"`, "escaped"},
+		"verify=1&verify=1": {`"verify"`, "twice"},
+		"isolation=serializable&tx_isolation='READ-COMMITTED'": {"tx_isolation", "contradicts"},
+		"isolation=server&tx_isolation=DEFAULT":                {"tx_isolation", "contradicts"},
+		"binlog=assert&binlog_format=ROW":                      {"binlog_format", "contradicts"},
+		"@@tx_isolation='SERIALIZABLE'":                        {"next transaction", "write isolation"},
+		"isolationLevel=serializable":                          {`"isolationLevel"`, "write isolation"},
+		"Isolation=serializable":                               {`"Isolation"`, "write isolation"},
+		"transactionIsolation=x":                               {"write isolation"},
+		"binlogFormat=ROW":                                     {"binlog_format"},
+		"INIT_COMMAND=x":                                       {"write initCommand"},
+		"parsetime=true":                                       {"write parseTime"},
+		"read_timeout=1s":                                      {"write readTimeout"},
+		"Compress=true":                                        {"write compress"},
+		"strict=true":                                          {`"strict"`, "removed"},
+		"parseTime=perhaps":                                    {`"parseTime"`},
+		"tls=unknown-name":                                     {`"tls"`},
+		"time_zone=%27%2B00:00%27,tx_isolation=%27SERIALIZABLE%27": {`"time_zone"`, "tx_isolation"},
+	} {
+		_, err := (&Driver{}).OpenConnector("u:secret@tcp(h:1)/db?" + query)
+		if err == nil {
+			t.Errorf("%s: no error", query)
+			continue
+		}
+		for _, want := range wants {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %q lacks %q", query, err, want)
+			}
+		}
+	}
+	for _, query := range []string{"binlog_format=STATEMENT", "binlog_format='statement'&isolation=read-uncommitted"} {
+		if _, err := (&Driver{}).OpenConnector("/?" + query); err == nil || !strings.Contains(err.Error(), "1665") {
+			t.Errorf("%s: got %v, want an error that names 1665", query, err)
+		}
+	}
+}
+
+func TestDSNLeavesRealVariablesAlone(t *testing.T) {
+	_, got, err := parseDSN("/?max_allowed_packet=1&time_zone=%27UTC%27&connect_timeout=5&@x=1&NAMES=2&time_zone=%27%2B01:00%27&novalue")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []variable{{"max_allowed_packet", "1"}, {"connect_timeout", "5"}, {"@x", "1"}, {"NAMES", "2"}, {"time_zone", "'+01:00'"}}
+	if !reflect.DeepEqual(got.variables, want) {
+		t.Errorf("got %v, want %v", got.variables, want)
+	}
+}
+
+func TestMalformedDSNErrorsHoldNoPassword(t *testing.T) {
+	for _, dsn := range []string{
+		"root:top%secret@tcp(db:3306)/app%zz",
+		"root:top/secret%@tcp(db:3306)",
+		"root:top%secret@tcp(db:3306)",
+		"root:top/x?parseTime=secret@tcp(db:3306)",
+		"root:top/x?isolation=secret@tcp(db:3306)",
+		"root:top/x?verify=secret%zz@tcp(db:3306)",
+		"root:top/x?secret%zz",
+		"root:secret@tcp(db:3306/app",
+		"root:secret@nonet/app",
+		"root:secret@tcp(db:3306)/app?strict=secret",
+	} {
+		_, err := sql.Open(DriverName, dsn)
+		if err == nil {
+			t.Errorf("%s: no error", dsn)
+		} else if strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: the error shows the password: %v", dsn, err)
+		}
+	}
+}
+
+func TestEmptyDSNIsOne(t *testing.T) {
+	db, err := sql.Open(DriverName, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+}
+
+func TestDriverKeysAreRead(t *testing.T) {
+	// All that the driver's README lists, except charset's fallback list.
+	for _, key := range []string{"allowAllFiles", "allowCleartextPasswords", "allowFallbackToPlaintext", "allowNativePasswords",
+		"allowOldPasswords", "charset", "checkConnLiveness", "collation", "clientFoundRows", "columnsWithAlias", "compress",
+		"connectionAttributes", "interpolateParams", "loc", "maxAllowedPacket", "multiStatements", "parseTime", "readTimeout",
+		"rejectReadOnly", "serverPubKey", "timeTruncate", "timeout", "tls", "writeTimeout"} {
+		if !driverKeys()[key] {
+			t.Errorf("%s is not known", key)
+		}
+	}
+}
+
+func TestOpenRefusesContradictions(t *testing.T) {
+	for _, test := range []struct {
+		query string
+		opt   Option
+		ok    bool
+	}{
+		{"isolation=serializable", WithIsolation(sql.LevelReadCommitted), false},
+		{"isolation=serializable", WithIsolation(sql.LevelSerializable), true},
+		{"tx_isolation=DEFAULT", WithIsolation(sql.LevelSerializable), false},
+		{"binlog=row", WithBinlog(BinlogAssert), false},
+		{"binlog_format=ROW", WithBinlog(BinlogRow), true},
+		{"binlog_format=MIXED", WithBinlog(BinlogRow), false},
+		{"verify=false", WithVerify(true), false},
+		{"connectTimeout=5s", WithConnectTimeout(5 * time.Second), true},
+		{"connectTimeout=5s", WithConnectTimeout(6 * time.Second), false},
+	} {
+		db, err := Open("/?"+test.query, test.opt)
+		if err == nil {
+			db.Close()
+		}
+		if (err == nil) != test.ok {
+			t.Errorf("%s: got %v", test.query, err)
+		}
+		// A preset gives way to the DSN.
+		d, err := NewDriver(test.opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.OpenConnector("/?" + test.query); err != nil {
+			t.Errorf("%s as a preset: %v", test.query, err)
+		}
+	}
+}
+
+func TestConfigParamsMeanTheSame(t *testing.T) {
+	cfg, err := mysql.ParseDSN("u:p@tcp(h:1)/db?isolation=serializable&verify=true&time_zone=%27UTC%27&initCommand=DO+1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Params["tx_isolation"] = "'SERIALIZABLE'"
+	c, err := NewConnector(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.session; got.isolation.level != sql.LevelSerializable || !got.verify || len(got.initCommands) != 1 || len(got.variables) != 0 {
+		t.Errorf("got %+v", got)
+	}
+	if len(cfg.Params) != 5 {
+		t.Errorf("the caller's Params were changed: %v", cfg.Params)
+	}
+	cfg.Params["verify"] = "perhaps"
+	if _, err := NewConnector(cfg); err == nil || !strings.Contains(err.Error(), "verify") {
+		t.Errorf("got %v, want an error that names verify", err)
+	}
+}
+
+func FuzzDSN(f *testing.F) {
+	for _, seed := range []string{"", "/", "u:p@tcp(h:1)/db?isolation=serializable&initCommand=SET+a%3D1&parseTime=true", "/?strict=1", "u:p/w@unix(/s)/?a=b&&c", "/?tx_isolation=DEFAULT&%zz=%zz"} {
+		f.Add(seed, "SET a = '?&=%/'")
+	}
+	f.Fuzz(func(t *testing.T, dsn, command string) {
+		cfg, ours, err := parseDSN(dsn)
+		if err != nil {
+			return
+		}
+		if _, err := tryParse(dsn); err != nil {
+			t.Errorf("%q: accepted, but not by the driver: %v", dsn, err)
+		}
+		// What the driver makes of our part is the same DSN without it.
+		again, err := mysql.ParseDSN(cfg.FormatDSN())
+		if err == nil && again.User+again.Passwd+again.DBName != cfg.User+cfg.Passwd+cfg.DBName {
+			t.Skip() // a DSN that the driver itself does not format back
+		}
+		if checkInitCommand(command) != nil {
+			return
+		}
+		sep := "?"
+		if head, query := splitDSN(dsn); query != "" || len(head) != len(dsn) {
+			sep = "&"
+		}
+		if !strings.Contains(dsn, "/") {
+			dsn = "/"
+		}
+		_, more, err := parseDSN(dsn + sep + "initCommand=" + url.QueryEscape(command))
+		if err != nil {
+			t.Fatalf("%q with an init command: %v", dsn, err)
+		}
+		if n := len(ours.settings.initCommands); len(more.settings.initCommands) != n+1 || more.settings.initCommands[n] != command {
+			t.Errorf("%q: init command %q came back as %q", dsn, command, more.settings.initCommands)
+		}
+	})
+}
