@@ -1,0 +1,246 @@
+package mysqlinit_test
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"io"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/mysqlinit/mysqlinit"
+)
+
+// fakeConnector returns what connect does.
+type fakeConnector struct {
+	connect func(ctx context.Context) (driver.Conn, error)
+	calls   atomic.Int32
+	closed  atomic.Bool
+}
+
+func (f *fakeConnector) Connect(ctx context.Context) (driver.Conn, error) {
+	f.calls.Add(1)
+	return f.connect(ctx)
+}
+func (f *fakeConnector) Driver() driver.Driver { return &mysql.MySQLDriver{} }
+func (f *fakeConnector) Close() error          { f.closed.Store(true); return nil }
+
+// fakeConn answers statements with exec, and notes that it was closed.
+type fakeConn struct {
+	driver.Conn
+	exec    func(ctx context.Context) error
+	onClose func()
+	closed  atomic.Bool
+}
+
+func (c *fakeConn) ExecContext(ctx context.Context, _ string, _ []driver.NamedValue) (driver.Result, error) {
+	return driver.ResultNoRows, c.exec(ctx)
+}
+func (c *fakeConn) Close() error {
+	c.closed.Store(true)
+	if c.onClose != nil {
+		c.onClose()
+	}
+	return nil
+}
+
+func wrap(t *testing.T, parent driver.Connector, opts ...mysqlinit.Option) *mysqlinit.Connector {
+	t.Helper()
+	c, err := mysqlinit.Wrap(parent, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestConnectClosesWhenPreparationFails(t *testing.T) {
+	for name, exec := range map[string]func(context.Context) error{
+		"error":    func(context.Context) error { return io.ErrUnexpectedEOF },
+		"bad conn": func(context.Context) error { return driver.ErrBadConn },
+		"panic":    func(context.Context) error { panic("boom") },
+		"exit":     func(context.Context) error { runtime.Goexit(); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn := &fakeConn{exec: exec}
+			parent := &fakeConnector{connect: func(context.Context) (driver.Conn, error) { return conn, nil }}
+			defer func() {
+				if p := recover(); (p != nil) != (name == "panic") {
+					t.Errorf("recovered %v", p)
+				}
+				if !conn.closed.Load() {
+					t.Error("the connection was not closed")
+				}
+			}()
+			got, err := wrap(t, parent).Connect(t.Context())
+			if got != nil || err == nil || errors.Is(err, driver.ErrBadConn) {
+				t.Errorf("got %v, %v", got, err)
+			}
+		})
+	}
+}
+
+func TestOneConnectPerCall(t *testing.T) {
+	for _, err := range []error{driver.ErrBadConn, errors.New("refused")} {
+		parent := &fakeConnector{connect: func(context.Context) (driver.Conn, error) { return nil, err }}
+		db := sql.OpenDB(wrap(t, parent))
+		if got := db.Ping(); got == nil || errors.Is(got, driver.ErrBadConn) {
+			t.Errorf("got %v", got)
+		}
+		if n := parent.calls.Load(); n != 1 {
+			t.Errorf("%v: connected %d times", err, n)
+		}
+		db.Close()
+		if !parent.closed.Load() {
+			t.Error("the parent was not closed")
+		}
+	}
+}
+
+func TestParentErrorsComeBackAsTheyWere(t *testing.T) {
+	denied := &mysql.MySQLError{Number: 1045, Message: "Access denied"}
+	parent := &fakeConnector{connect: func(context.Context) (driver.Conn, error) { return nil, denied }}
+	if _, err := wrap(t, parent).Connect(t.Context()); err != error(denied) {
+		t.Errorf("got %v", err)
+	}
+	nothing := &fakeConnector{connect: func(context.Context) (driver.Conn, error) { return nil, nil }}
+	if _, err := wrap(t, nothing).Connect(t.Context()); err == nil {
+		t.Error("a connector without connection and error: no error")
+	}
+	if _, err := mysqlinit.Wrap(nil); err == nil {
+		t.Error("Wrap(nil): no error")
+	}
+	if _, err := mysqlinit.NewConnector(nil); err == nil {
+		t.Error("NewConnector(nil): no error")
+	}
+}
+
+func TestConnectTimeoutNamesKeyDurationAndPhase(t *testing.T) {
+	never := make(chan struct{}) // a dialer and a server that heed no context
+	hang := func(context.Context) error { <-never; return nil }
+	for _, phase := range []string{"dial", "variables"} {
+		synctest.Test(t, func(t *testing.T) {
+			never = make(chan struct{})
+			opened, closed := new(atomic.Int32), new(atomic.Int32)
+			parent := &fakeConnector{connect: func(ctx context.Context) (driver.Conn, error) {
+				opened.Add(1)
+				conn := &fakeConn{exec: hang, onClose: func() { closed.Add(1) }}
+				if phase == "dial" {
+					conn.exec = func(context.Context) error { return nil }
+					return conn, hang(ctx)
+				}
+				return conn, nil
+			}}
+			c := wrap(t, parent, mysqlinit.WithConnectTimeout(10*time.Second))
+			start := time.Now()
+			_, err := c.Connect(context.Background())
+			if took := time.Since(start); took < 10*time.Second || took > 11*time.Second {
+				t.Errorf("took %v", took)
+			}
+			timeout, ok := err.(interface{ Timeout() bool })
+			if !ok || !timeout.Timeout() || !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatalf("got %v, want a timeout", err)
+			}
+			for _, want := range []string{"connectTimeout", "10s", phase} {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q lacks %q", err, want)
+				}
+			}
+			// The caller's own context gives its own error.
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			if _, err := c.Connect(ctx); err != context.DeadlineExceeded {
+				t.Errorf("got %v, want the caller's error", err)
+			}
+			// What arrives late is closed.
+			close(never)
+			synctest.Wait()
+			if opened.Load() != 2 || closed.Load() != 2 {
+				t.Errorf("opened %d connections, closed %d", opened.Load(), closed.Load())
+			}
+		})
+	}
+}
+
+func TestConnectTimeoutDefaultIsRaisedByTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := mysql.NewConfig()
+		cfg.Timeout = time.Minute
+		cfg.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() }
+		for want, opts := range map[time.Duration][]mysqlinit.Option{
+			time.Minute:     nil,
+			5 * time.Second: {mysqlinit.WithConnectTimeout(5 * time.Second)},
+		} {
+			c, err := mysqlinit.NewConnector(cfg, opts...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			start := time.Now()
+			if _, err := c.Connect(context.Background()); err == nil {
+				t.Error("no error")
+			}
+			if took := time.Since(start); took != want {
+				t.Errorf("took %v, want %v", took, want)
+			}
+		}
+	})
+}
+
+func TestSilentServerEndsWithinConnectTimeout(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	db := open(t, "u:p@tcp("+listener.Addr().String()+")/x?connectTimeout=200ms")
+	ended := make(chan error, 1)
+	go func() { ended <- db.Ping() }()
+	select {
+	case err := <-ended:
+		if timeout, ok := err.(interface{ Timeout() bool }); !ok || !timeout.Timeout() {
+			t.Errorf("got %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("still connecting after a hundred times connectTimeout")
+	}
+}
+
+func TestBeforeConnectHasParamsOfItsOwn(t *testing.T) {
+	for name, params := range map[string]map[string]string{
+		"ours only":       {"isolation": "serializable"},
+		"ours and theirs": {"isolation": "serializable", "time_zone": "'UTC'"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := mysql.NewConfig()
+			cfg.Params = params
+			cfg.DialFunc = func(context.Context, string, string) (net.Conn, error) { return nil, io.EOF }
+			err := cfg.Apply(mysql.BeforeConnect(func(_ context.Context, c *mysql.Config) error {
+				if len(c.Params) > 1 {
+					t.Errorf("two connections share Params: %v", c.Params)
+				}
+				c.Params["password_of_the_hour"] = "1"
+				return nil
+			}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := mysqlinit.NewConnector(cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var all sync.WaitGroup
+			for range 8 {
+				all.Go(func() { _, _ = c.Connect(t.Context()) })
+			}
+			all.Wait()
+		})
+	}
+}
