@@ -2,6 +2,7 @@ package mysqlinit_test
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
@@ -109,8 +110,9 @@ func TestEveryWayInPrepares(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mysqlinit.Register("mysqlinit-test-serializable", mysqlinit.WithIsolation(sql.LevelSerializable))
-	serializable, err := sql.Open("mysqlinit-test-serializable", dsn)
+	name := "mysqlinit-test-" + rand.Text() // a name is taken once a process
+	mysqlinit.Register(name, mysqlinit.WithIsolation(sql.LevelSerializable))
+	serializable, err := sql.Open(name, dsn)
 	if err != nil {
 		t.Fatal(err)
 	}
