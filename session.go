@@ -111,7 +111,8 @@ func (s *session) setVariables(ctx context.Context, conn driver.Conn) (form, err
 		f = *known
 	}
 	var tried []form
-	var first, refused error // the server's first answer; its refusal to set binlog_format
+	var refused error // the answer to the SET that sets binlog_format, where that was no success
+	var refusedText string
 	statementFormat := false
 	for {
 		text := s.setText(f)
@@ -120,16 +121,13 @@ func (s *session) setVariables(ctx context.Context, conn driver.Conn) (form, err
 			s.learn(f, refused)
 			return f, nil
 		}
-		if first == nil {
-			first = err
-		}
 		tried = append(tried, f)
 		serverErr, ok := errors.AsType[*mysql.MySQLError](err)
 		if !ok {
 			return f, newInitError(text, phaseSet+" failed", "", err)
 		}
 		if f.binlog == setBinlog && serverErr.Number != errUnknownVariable {
-			refused = err
+			refused, refusedText = err, text
 		}
 		var next form
 		if f.binlog == assertBinlog && serverErr.Number == errWrongValue && strings.Contains(serverErr.Message, statementFormatText) {
@@ -141,14 +139,15 @@ func (s *session) setVariables(ctx context.Context, conn driver.Conn) (form, err
 			}
 		} else {
 			if statementFormat {
-				return f, s.statementFormatError(s.setText(f), err, refused)
+				return f, s.statementFormatError(text, err, refused)
 			}
 			next = s.nextForm(f, serverErr, tried)
 		}
 		if next == f || len(tried) == mostForms {
 			if next == f && f.binlog != setBinlog && refused != nil {
-				// Refused without binlog_format too: the item at fault is another.
-				return f, s.setError(s.setText(tried[0]), first)
+				// Refused without binlog_format too: the item at fault is another,
+				// and the server's first word about it counts.
+				return f, s.setError(refusedText, refused)
 			}
 			return f, s.setError(text, err)
 		}

@@ -1,0 +1,294 @@
+package mysqlinit_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"net"
+	"net/url"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/mysqlinit/mysqlinit"
+	"github.com/mysqlinit/mysqlinit/internal/testserver"
+)
+
+// The tests in this file need a MariaDB server with the binary log on.
+
+func execAll(t *testing.T, db *sql.DB, statements ...string) {
+	t.Helper()
+	for _, statement := range statements {
+		if _, err := db.ExecContext(t.Context(), statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+}
+
+func readVariable(t *testing.T, db *sql.DB, expr string) (value string) {
+	t.Helper()
+	if err := db.QueryRowContext(t.Context(), "SELECT "+expr).Scan(&value); err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+func wantServerError(t *testing.T, err error, number uint16, texts ...string) {
+	t.Helper()
+	if _, ok := errors.AsType[*mysqlinit.InitError](err); !ok {
+		t.Fatalf("got %v, want an InitError", err)
+	}
+	if serverErr, ok := errors.AsType[*mysql.MySQLError](err); !ok || serverErr.Number != number {
+		t.Errorf("got %v, want error %d within", err, number)
+	}
+	for _, text := range texts {
+		if !strings.Contains(err.Error(), text) {
+			t.Errorf("%q lacks %q", err, text)
+		}
+	}
+}
+
+func TestEitherNameOfTheIsolationVariable(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	for _, params := range []string{"tx_isolation=%27SERIALIZABLE%27", "transaction_isolation=%27SERIALIZABLE%27", "SESSION tx_isolation='SERIALIZABLE'", "isolation=serializable"} {
+		wantSession(t, open(t, s.DSN(testserver.Root, params)), "SERIALIZABLE", "ROW")
+	}
+	wantSession(t, open(t, s.DSN(testserver.Root, "tx_isolation=DEFAULT")), "REPEATABLE-READ", "ROW")
+	wantSession(t, open(t, s.DSN(testserver.Root, "isolation=server&binlog=server")), "REPEATABLE-READ", "MIXED")
+	wantSession(t, open(t, s.DSN(testserver.Root, "binlog=assert")), "READ-COMMITTED", "MIXED")
+	wantSession(t, open(t, s.DSN(testserver.Root, "binlog_format=MIXED")), "READ-COMMITTED", "MIXED")
+}
+
+func TestVariablesOfTheDSNAndOursBothHold(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	db := open(t, s.DSN(testserver.Root, "time_zone="+url.QueryEscape("'+03:00' -- utc")+"&sql_mode=%27ANSI%27"))
+	wantSession(t, db, "READ-COMMITTED", "ROW")
+	if got := readVariable(t, db, "CONCAT(@@time_zone, @@sql_mode)"); !strings.HasPrefix(got, "+03:00") || !strings.Contains(got, "ANSI_QUOTES") {
+		t.Errorf("got %s", got)
+	}
+	cfg, err := mysql.ParseDSN(s.DSN(testserver.Root, "isolation=serializable&time_zone=%27%2B04:00%27&initCommand=SET+@x=1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Params["sql_mode"] = "'ANSI'"
+	c, err := mysqlinit.NewConnector(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fromConfig := sql.OpenDB(c)
+	defer fromConfig.Close()
+	wantSession(t, fromConfig, "SERIALIZABLE", "ROW")
+	if got := readVariable(t, fromConfig, "CONCAT(@@time_zone, @x)"); got != "+04:001" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestRefusalsNameTheFault(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	ping := func(account, params string, opts ...mysqlinit.Option) error {
+		return open(t, s.DSN(account, params), opts...).PingContext(t.Context())
+	}
+	wantServerError(t, ping(testserver.App, "binlog=require-row"), 1227, "require-row", "GRANT BINLOG ADMIN")
+	wantServerError(t, ping(testserver.App, "sql_log_bin=0"), 1227, "sql_log_bin")
+	wantServerError(t, ping(testserver.Root, "sql_mode=%27BOGUS%27"), 1231, "refused sql_mode", "DSN")
+	wantServerError(t, ping(testserver.Root, "no_such_variable=1"), 1193, "refused no_such_variable")
+	err := ping(testserver.Root, "", mysqlinit.WithInitCommand("SET @a = 1"), mysqlinit.WithInitCommand("SET PASSWORD FOR nobody = PASSWORD('hunter2')"))
+	wantServerError(t, err, 1133, "init command 2", "SET PASSWORD")
+	err = errors.Join(err, ping(testserver.Root, "", mysqlinit.WithInitCommand("SELECT hunter2x FROM 'hunter2' WHERE")))
+	if strings.Contains(strings.ReplaceAll(err.Error(), "hunter2x", ""), "hunter2") {
+		t.Errorf("the error shows a literal: %v", err)
+	}
+}
+
+func TestTranslatedServer(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "STATEMENT", Args: []string{"--lc-messages=de_DE"}})
+	wantServerError(t, open(t, s.DSN(testserver.App, "")).PingContext(t.Context()), 1227, "1665", "GRANT BINLOG ADMIN")
+	wantServerError(t, open(t, s.DSN(testserver.Root, "sql_mode=%27BOGUS%27")).PingContext(t.Context()), 1231, "refused sql_mode")
+	wantSession(t, open(t, s.DSN(testserver.Root, "")), "READ-COMMITTED", "ROW")
+}
+
+func TestGrantWhileThePoolRuns(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "STATEMENT"})
+	root := open(t, s.DSN(testserver.Root, ""))
+	db := open(t, s.DSN(testserver.App, ""))
+	if err := db.PingContext(t.Context()); err == nil {
+		t.Fatal("no error on STATEMENT")
+	}
+	execAll(t, root, "GRANT BINLOG ADMIN ON *.* TO 'app'@'%'")
+	wantSession(t, db, "READ-COMMITTED", "ROW")
+	execAll(t, root, "REVOKE BINLOG ADMIN ON *.* FROM 'app'@'%'", "SET GLOBAL binlog_format = MIXED")
+	db.SetMaxIdleConns(0) // from here each query has a new connection
+	wantSession(t, db, "READ-COMMITTED", "MIXED")
+	// Learned: this account may only assert. Then the format turns STATEMENT, and the GRANT comes.
+	execAll(t, root, "SET GLOBAL binlog_format = STATEMENT", "GRANT BINLOG ADMIN ON *.* TO 'app'@'%'")
+	wantSession(t, db, "READ-COMMITTED", "ROW")
+}
+
+func TestVerify(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	for _, account := range []string{testserver.Root, testserver.App} {
+		for _, params := range []string{"", "&isolation=serializable", "&tx_isolation=DEFAULT", "&binlog=server", "&isolation=server&binlog=server", "&sql_select_limit=0",
+			"&initCommand=SET+SESSION+TRANSACTION+ISOLATION+LEVEL+SERIALIZABLE", "&initCommand=SET+tx_isolation%3D%27SERIALIZABLE%27"} {
+			if err := open(t, s.DSN(account, "verify=true"+params)).PingContext(t.Context()); err != nil {
+				t.Errorf("%s, %s: %v", account, params, err)
+			}
+		}
+	}
+	root := open(t, s.DSN(testserver.Root, ""))
+	execAll(t, root, "CREATE PROCEDURE test.drift() SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE")
+	err := open(t, s.DSN(testserver.Root, "verify=true&initCommand=CALL+drift()")).PingContext(t.Context())
+	if initErr, ok := errors.AsType[*mysqlinit.InitError](err); !ok || !strings.Contains(initErr.Error(), "SERIALIZABLE instead of READ-COMMITTED") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestFailedAndCancelledConnectsLeakNothing(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	root := open(t, s.DSN(testserver.Root, ""))
+	before := runtime.NumGoroutine()
+	bad := open(t, s.DSN(testserver.App, "sql_mode=%27BOGUS%27"))
+	slow := open(t, s.DSN(testserver.App, "initCommand=DO+SLEEP(30)"))
+	for range 50 {
+		if bad.PingContext(t.Context()) == nil {
+			t.Fatal("no error")
+		}
+	}
+	var all sync.WaitGroup
+	for i := range 50 {
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*time.Millisecond)
+			defer cancel()
+			if err := slow.PingContext(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	all.Wait()
+	bad.Close()
+	slow.Close()
+	// A server notices the end of a connection that sleeps in a statement only
+	// when it looks; kill those statements, then nothing may be left.
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		execAll(t, root, "KILL QUERY USER 'app'")
+		var threads int
+		if err := root.QueryRow("SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'app'").Scan(&threads); err != nil {
+			t.Fatal(err)
+		}
+		goroutines := runtime.NumGoroutine() - before
+		if threads == 0 && goroutines <= 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d server threads and %d goroutines are left", threads, goroutines)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func TestDialFuncBeforeConnectAndSocketSurvive(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	cfg, err := mysql.ParseDSN(s.DSN("wrong", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dialed := 0
+	cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		dialed++
+		return new(net.Dialer).DialContext(ctx, network, addr)
+	}
+	if err := cfg.Apply(mysql.BeforeConnect(func(_ context.Context, c *mysql.Config) error {
+		c.User = testserver.Root
+		return nil
+	})); err != nil {
+		t.Fatal(err)
+	}
+	c, err := mysqlinit.NewConnector(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := sql.OpenDB(c)
+	defer db.Close()
+	wantSession(t, db, "READ-COMMITTED", "ROW")
+	if dialed != 1 {
+		t.Errorf("DialFunc was called %d times", dialed)
+	}
+	wantSession(t, open(t, testserver.Root+"@unix("+filepath.ToSlash(s.Socket)+")/test"), "READ-COMMITTED", "ROW")
+}
+
+func TestThePlainDriverLosesTheRaceAndThisOneDoesNot(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	plain, err := sql.Open("mysql", s.DSN(testserver.App, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	execAll(t, plain, "CREATE TABLE race (name VARCHAR(20) PRIMARY KEY) ENGINE=InnoDB")
+	// B reads, A inserts and commits, B inserts and reads again.
+	lost := func(db *sql.DB, name string) bool {
+		t.Helper()
+		b, err := db.BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = b.Rollback() }()
+		get := func() error {
+			return b.QueryRow("SELECT name FROM race WHERE name = ?", name).Scan(new(string))
+		}
+		if err := get(); !errors.Is(err, sql.ErrNoRows) {
+			t.Fatalf("B's first read: %v", err)
+		}
+		execAll(t, db, "INSERT INTO race VALUES ('"+name+"')")
+		_, err = b.Exec("INSERT INTO race VALUES (?)", name)
+		if duplicate, ok := err.(*mysql.MySQLError); !ok || duplicate.Number != 1062 {
+			t.Fatalf("B's insert: %v", err)
+		}
+		err = get()
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			t.Fatalf("B's second read: %v", err)
+		}
+		return err != nil
+	}
+	if !lost(plain, "plain") {
+		t.Error("the plain driver has not lost")
+	}
+	if lost(open(t, s.DSN(testserver.App, "")), "prepared") {
+		t.Error("this driver has lost")
+	}
+}
+
+func TestThePoolHoldsTheDriversOwnConnection(t *testing.T) {
+	s := testserver.New(t, testserver.Config{})
+	plain, err := sql.Open("mysql", s.DSN(testserver.App, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	prepared := open(t, s.DSN(testserver.App, ""))
+	var types [2]string
+	var allocs [2]float64
+	for i, db := range []*sql.DB{plain, prepared} {
+		conn, err := db.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.Raw(func(raw any) error { types[i] = typeName(raw); return nil })
+		allocs[i] = testing.AllocsPerRun(200, func() {
+			if err := conn.QueryRowContext(context.Background(), "SELECT 1").Scan(new(int)); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	if types[0] != types[1] {
+		t.Errorf("Raw shows %s, with the plain driver %s", types[1], types[0])
+	}
+	if allocs[1] > allocs[0] {
+		t.Errorf("%v allocations a query, with the plain driver %v", allocs[1], allocs[0])
+	}
+}
