@@ -13,9 +13,11 @@ import (
 // program is a MariaDB server program and the folder of its system tables' SQL.
 type program struct{ path, share string }
 
-// findProgram looks where packages put the server.
+// places are where packages put the server, on or off the PATH.
+var places = []string{"/usr/sbin/mariadbd", "/usr/libexec/mariadbd", "/opt/homebrew/opt/mariadb/bin/mariadbd", "/usr/local/opt/mariadb/bin/mariadbd"}
+
 func findProgram() (program, error) {
-	candidates := []string{"/usr/sbin/mariadbd", "/usr/libexec/mariadbd", "/opt/homebrew/opt/mariadb/bin/mariadbd", "/usr/local/opt/mariadb/bin/mariadbd"}
+	candidates := places
 	if path, err := exec.LookPath("mariadbd"); err == nil {
 		candidates = append([]string{path}, candidates...)
 	}

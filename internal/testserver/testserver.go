@@ -7,6 +7,7 @@ package testserver
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -45,15 +46,19 @@ const (
 // MariaDB: the binary log is off.
 type Config struct {
 	Binlog string   // the binary log's format (ROW, MIXED, STATEMENT); "": no binary log
+	TLS    bool     // take connections with TLS too, under a certificate that Server.Trusted knows
 	Args   []string // further arguments of the server
 }
 
 // Server is a running server.
 type Server struct {
-	Addr   string // host:port, on loopback
-	Socket string // the Unix socket's path
-	keeper *exec.Cmd
-	alive  io.Closer // closing it ends the server
+	Addr    string         // host:port, on loopback
+	Socket  string         // the Unix socket's path
+	Trusted *x509.CertPool // with Config.TLS, what the server's certificate is verified with
+	folder  string
+	keeper  *exec.Cmd
+	alive   io.Closer // closing it ends the server
+	ended   io.Reader // ends with the server
 }
 
 // TB is what New needs of a testing.TB, named here so that the command, which
@@ -64,12 +69,28 @@ type TB interface {
 	Cleanup(func())
 	Error(...any)
 	Fatal(...any)
+	Skip(...any)
 }
 
-// New starts a server that ends with the test, and fails the test where it cannot.
+// AnyDSN returns the DSN of the user's server, from MYSQLINIT_TEST_DSN, and
+// that of a throwaway server where it is not set.
+func AnyDSN(tb TB) string {
+	tb.Helper()
+	if dsn := os.Getenv(EnvDSN); dsn != "" {
+		return dsn
+	}
+	return New(tb, Config{Binlog: "MIXED"}).DSN(App, "")
+}
+
+// New starts a server that ends with the test, and fails the test where it
+// cannot. Only somebody who tests with a server of their own, and has no
+// program to start another, sees the test skipped; never CI.
 func New(tb TB, cfg Config) *Server {
 	tb.Helper()
 	s, err := Start(tb.Context(), cfg)
+	if errors.Is(err, ErrNoServer) && os.Getenv(EnvDSN) != "" && os.Getenv("CI") == "" {
+		tb.Skip("this test wants a server with flags of its own: " + err.Error())
+	}
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -93,9 +114,11 @@ func (s *Server) DSN(account, params string) string {
 // keep starts the server in the background of a shell that waits for the end
 // of its standard input, which comes when this process ends in whatever way,
 // and then kills the server and removes the folder.
+// The server holds the shell's standard output open: its end shows there.
 const keep = `trap '' INT TERM HUP
 folder=$1; shift
-"$@" </dev/null >"$folder/log" 2>&1 &
+"$@" 3>&1 </dev/null >"$folder/log" 2>&1 &
+exec >/dev/null
 read -r _
 kill -9 $! 2>/dev/null
 wait 2>/dev/null
@@ -121,22 +144,26 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	return nil, err
 }
 
-func (p program) start(ctx context.Context, template string, cfg Config) (_ *Server, err error) {
+func (p program) start(ctx context.Context, template string, cfg Config) (*Server, error) {
 	folder, err := os.MkdirTemp("", "mysqlinit-")
 	if err != nil {
 		return nil, err
 	}
+	kept := false // by the keeper, which then removes it
+	defer func() {
+		if !kept {
+			os.RemoveAll(folder)
+		}
+	}()
 	data := filepath.Join(folder, "data")
 	if err := os.CopyFS(data, os.DirFS(template)); err != nil {
-		os.RemoveAll(folder)
 		return nil, err
 	}
 	port, err := freePort()
 	if err != nil {
-		os.RemoveAll(folder)
 		return nil, err
 	}
-	s := &Server{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), Socket: filepath.Join(folder, "socket")}
+	s := &Server{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), Socket: filepath.Join(folder, "socket"), folder: folder}
 	args := p.arguments(data, "--bind-address=127.0.0.1", "--port="+strconv.Itoa(port), "--socket="+s.Socket,
 		"--pid-file="+filepath.Join(folder, "pid"), "--skip-name-resolve", "--max-connections=500",
 		// A throwaway server has nothing to keep through a crash.
@@ -144,17 +171,26 @@ func (p program) start(ctx context.Context, template string, cfg Config) (_ *Ser
 	if cfg.Binlog != "" {
 		args = append(args, "--log-bin=binlog", "--server-id=1", "--binlog-format="+cfg.Binlog)
 	}
+	if cfg.TLS {
+		tlsArgs, trusted, err := certificate(folder)
+		if err != nil {
+			return nil, err
+		}
+		args, s.Trusted = append(args, tlsArgs...), trusted
+	}
 	args = append(args, cfg.Args...)
 	s.keeper = exec.Command("/bin/sh", append([]string{"-c", keep, "keep", folder, p.path}, args...)...)
 	detach(s.keeper)
 	if s.alive, err = s.keeper.StdinPipe(); err != nil {
-		os.RemoveAll(folder)
+		return nil, err
+	}
+	if s.ended, err = s.keeper.StdoutPipe(); err != nil {
 		return nil, err
 	}
 	if err := s.keeper.Start(); err != nil {
-		os.RemoveAll(folder)
 		return nil, err
 	}
+	kept = true
 	if err := s.await(ctx); err != nil {
 		log, _ := os.ReadFile(filepath.Join(folder, "log"))
 		return nil, errors.Join(fmt.Errorf("%s did not start: %w\n%s", p.path, err, tail(log)), s.Stop())
@@ -164,10 +200,16 @@ func (p program) start(ctx context.Context, template string, cfg Config) (_ *Ser
 
 // await waits for the server's first answer, and makes the accounts.
 func (s *Server) await(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second, errors.New("no answer within 30 s"))
 	defer cancel()
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	go func() {
+		_, _ = io.Copy(io.Discard, s.ended)
+		giveUp(errors.New("it has ended"))
+	}()
 	cfg := mysql.NewConfig()
-	cfg.User, cfg.Net, cfg.Addr, cfg.Logger = Root, "tcp", s.Addr, &mysql.NopLogger{}
+	cfg.User, cfg.Net, cfg.Addr, cfg.Logger = Root, "unix", s.Socket, &mysql.NopLogger{}
 	connector, err := mysql.NewConnector(cfg)
 	if err != nil {
 		return err
@@ -177,7 +219,7 @@ func (s *Server) await(ctx context.Context) error {
 	for db.PingContext(ctx) != nil {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return context.Cause(ctx)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}

@@ -1,0 +1,197 @@
+package testserver
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// TestMain is also the process that the tests end in one way or another.
+func TestMain(m *testing.M) {
+	if end := os.Getenv("TESTSERVER_END"); end != "" {
+		startAndEnd(end)
+	}
+	os.Exit(m.Run())
+}
+
+func startAndEnd(end string) {
+	var tb dyingTB
+	s := New(&tb, Config{})
+	fmt.Println(s.Addr, s.folder)
+	switch end {
+	case "exit":
+		os.Exit(0)
+	case "panic":
+		panic("boom")
+	default:
+		time.Sleep(time.Minute)
+	}
+}
+
+// dyingTB never comes to run its cleanups.
+type dyingTB struct{ testing.B }
+
+func (*dyingTB) Helper()                  {}
+func (*dyingTB) Context() context.Context { return context.Background() }
+func (*dyingTB) Cleanup(func())           {}
+
+// wantGone waits until nothing listens and no folder is left.
+func wantGone(t *testing.T, addr, folder string) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		conn, dialErr := net.Dial("tcp", addr)
+		if dialErr == nil {
+			conn.Close()
+		}
+		_, statErr := os.Stat(folder)
+		if dialErr != nil && errors.Is(statErr, os.ErrNotExist) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the server listens: %v; its folder is left: %v", dialErr == nil, statErr == nil)
+		}
+	}
+}
+
+func TestStopLeavesNothing(t *testing.T) {
+	s, err := Start(t.Context(), Config{Binlog: "ROW"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Stop(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(s.folder); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("after Stop its folder is left: %v", err)
+	}
+	wantGone(t, s.Addr, s.folder)
+}
+
+func TestNothingIsLeftHoweverTheProcessEnds(t *testing.T) {
+	for _, end := range []string{"exit", "panic", "kill"} {
+		t.Run(end, func(t *testing.T) {
+			cmd := exec.Command(os.Args[0])
+			cmd.Env = append(os.Environ(), "TESTSERVER_END="+end)
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			stdout, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			var addr, folder string
+			if _, err := fmt.Fscan(stdout, &addr, &folder); err != nil {
+				t.Fatal(err, stderr.String())
+			}
+			if end == "kill" {
+				if err := cmd.Process.Kill(); err != nil {
+					t.Error(err)
+				}
+			}
+			if err := cmd.Wait(); (err == nil) != (end == "exit") {
+				t.Errorf("it ended with %v: %s", err, &stderr)
+			}
+			wantGone(t, addr, folder)
+		})
+	}
+}
+
+func TestStartIsQuick(t *testing.T) {
+	New(t, Config{}) // makes the template where there is none
+	start := time.Now()
+	New(t, Config{Binlog: "MIXED"})
+	took := time.Since(start)
+	t.Logf("started in %v", took)
+	if took > 20*time.Second { // ten times what is promised
+		t.Errorf("a start took %v", took)
+	}
+}
+
+func TestFailedStartShowsTheLogAndLeavesNothing(t *testing.T) {
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	_, err := Start(t.Context(), Config{Args: []string{"--no-such-flag"}})
+	if err == nil || !strings.Contains(err.Error(), "no-such-flag") {
+		t.Errorf("got %v, want the server's own words", err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(temp, "mysqlinit-*")); len(left) > 0 {
+		t.Errorf("left: %q", left)
+	}
+}
+
+func TestTLSAndAccounts(t *testing.T) {
+	s := New(t, Config{TLS: true, Args: []string{"--require-secure-transport=ON"}})
+	cfg, err := mysql.ParseDSN(s.DSN(App, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.TLS = &tls.Config{RootCAs: s.Trusted}
+	connector, err := mysql.NewConnector(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := sql.OpenDB(connector)
+	defer db.Close()
+	if err := db.Ping(); err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.Exec("SET SESSION binlog_format = ROW")
+	if serverErr, ok := errors.AsType[*mysql.MySQLError](err); !ok || serverErr.Number != 1227 {
+		t.Errorf("app may set binlog_format: %v", err)
+	}
+}
+
+// skippingTB notes how New ended a test.
+type skippingTB struct {
+	testing.B
+	failed, skipped string
+}
+
+func (tb *skippingTB) Helper()               {}
+func (*skippingTB) Context() context.Context { return context.Background() }
+func (tb *skippingTB) Fatal(args ...any)     { tb.failed = fmt.Sprint(args...); panic(tb) }
+func (tb *skippingTB) Skip(args ...any)      { tb.skipped = fmt.Sprint(args...); panic(tb) }
+
+func TestNoServerFailsAndSaysHowToGetOne(t *testing.T) {
+	defer func(old []string) { places = old }(places)
+	places = nil
+	t.Setenv("PATH", t.TempDir())
+	for _, test := range []struct {
+		ci, dsn string
+		skips   bool
+	}{{"", "", false}, {"true", "", false}, {"true", "u@/db", false}, {"", "u@/db", true}} {
+		t.Setenv("CI", test.ci)
+		t.Setenv(EnvDSN, test.dsn)
+		var tb skippingTB
+		func() {
+			defer func() { _ = recover() }()
+			New(&tb, Config{})
+		}()
+		if (tb.skipped != "") != test.skips || (tb.failed != "") == test.skips {
+			t.Errorf("%+v: failed %q, skipped %q", test, tb.failed, tb.skipped)
+		}
+		for _, want := range []string{"apt-get install", "brew install", EnvDSN} {
+			if !strings.Contains(tb.failed+tb.skipped, want) {
+				t.Errorf("%+v: the message lacks %q", test, want)
+			}
+		}
+	}
+	t.Setenv(EnvDSN, "u@/db")
+	if got := AnyDSN(t); got != "u@/db" {
+		t.Errorf("AnyDSN returned %q", got)
+	}
+}
