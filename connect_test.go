@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/mysqlinit/mysqlinit"
+	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
 // fakeConnector returns what connect does.
@@ -195,7 +197,11 @@ func TestConnectTimeoutDefaultIsRaisedByTimeout(t *testing.T) {
 }
 
 func TestSilentServerEndsWithinConnectTimeout(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := testserver.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,6 +217,43 @@ func TestSilentServerEndsWithinConnectTimeout(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Error("still connecting after a hundred times connectTimeout")
 	}
+}
+
+func TestPoolServesOthersWhileOneConnects(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		parent := &fakeConnector{}
+		parent.connect = func(ctx context.Context) (driver.Conn, error) {
+			if parent.calls.Load() > 1 {
+				<-ctx.Done() // the server accepts and says nothing
+				return nil, ctx.Err()
+			}
+			return &fakeConn{exec: func(context.Context) error { return nil }}, nil
+		}
+		db := sql.OpenDB(wrap(t, parent))
+		defer db.Close()
+		held, err := db.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		hanging := make(chan error, 1)
+		go func() { hanging <- db.PingContext(context.Background()) }()
+		synctest.Wait()
+		held.Close()
+		for range 3 {
+			if _, err := db.ExecContext(t.Context(), "DO 1"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		select {
+		case err := <-hanging:
+			t.Fatalf("it has not hung: %v", err)
+		default:
+		}
+		start := time.Now()
+		if err := <-hanging; !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != mysqlinit.DefaultConnectTimeout {
+			t.Errorf("got %v after %v", err, time.Since(start))
+		}
+	})
 }
 
 func TestBeforeConnectHasParamsOfItsOwn(t *testing.T) {

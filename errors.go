@@ -70,28 +70,65 @@ func newInitError(statement, reason, cure string, err error) *InitError {
 		case t.kind == numberToken:
 			e.literals = append(e.literals, t.text)
 		case t.kind == stringToken && !isPublicLiteral(t.text):
-			text := strings.Trim(t.text, t.text[:1])
-			e.literals = append(e.literals, text, unescape(text))
+			quote := t.text[:1]
+			text := strings.TrimSuffix(t.text[1:], quote)
+			e.literals = append(e.literals, text, unescape(quote).Replace(text))
 		}
 	}
 	return e
 }
 
-var unescape = strings.NewReplacer(`\\`, `\`, `\'`, `'`, `\"`, `"`, `''`, `'`, `""`, `"`, `\n`, "\n", `\t`, "\t", `\0`, "\x00").Replace
+// unescape gives a literal's value, for those escapes that a value may be
+// recognised without.
+func unescape(quote string) *strings.Replacer {
+	return strings.NewReplacer(`\\`, `\`, `\'`, `'`, `\"`, `"`, quote+quote, quote, `\n`, "\n", `\t`, "\t", `\0`, "\x00")
+}
 
 // maskedAnswer is the server's message without what it quotes of the statement,
 // names excepted: they tell which variable is meant.
 func (e *InitError) maskedAnswer() string {
 	serverErr, ok := errors.AsType[*mysql.MySQLError](e.Err)
 	if !ok {
-		return shorten(strings.Map(printable, e.hide(e.Err.Error())), 300)
+		text := e.Err.Error()
+		if e.showsLiteral(text, len(text), len(text)) {
+			text = withheld
+		}
+		return shorten(strings.Map(printable, text), 300)
 	}
 	message := serverErr.Message
-	if open := e.firstForeignQuote(message); open >= 0 {
+	open, end := len(message), len(message)
+	if quote := e.firstForeignQuote(message); quote >= 0 {
 		// What is quoted may hold quotes itself: nothing up to the last is shown.
-		message = message[:open] + "'…'" + message[strings.LastIndexByte(message, '\'')+1:]
+		open, end = quote, strings.LastIndexByte(message, '\'')+1
 	}
-	return shorten(strings.Map(printable, fmt.Sprintf("Error %d: %s", serverErr.Number, e.hide(message))), 300)
+	if e.showsLiteral(message, open, end) {
+		message = withheld
+	} else if open < end {
+		message = message[:open] + "'…'" + message[end:]
+	}
+	return shorten(strings.Map(printable, fmt.Sprintf("Error %d: %s", serverErr.Number, message)), 300)
+}
+
+const withheld = "(its message is withheld, for it quotes the statement)"
+
+// showsLiteral tells whether a text holds a literal of the statement, or a part
+// of one, outside text[open:end].
+func (e *InitError) showsLiteral(text string, open, end int) bool {
+	for _, literal := range e.literals {
+		if len(literal) < 2 {
+			continue
+		}
+		for from := 0; ; from++ {
+			at := strings.Index(text[from:], literal)
+			if at < 0 {
+				break
+			}
+			if from += at; from < open || from+len(literal) > end {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // firstForeignQuote returns where a message begins to quote something other
@@ -128,17 +165,6 @@ func (e *InitError) isName(quoted string) bool {
 		}
 	}
 	return quoted == statementFormatText
-}
-
-// hide withholds a text that still holds a literal of the statement.
-func (e *InitError) hide(text string) string {
-	lower := strings.ToLower(text)
-	for _, literal := range e.literals {
-		if len(literal) > 1 && strings.Contains(lower, strings.ToLower(literal)) {
-			return "(its message is withheld, for it quotes the statement)"
-		}
-	}
-	return text
 }
 
 // errLost stands for driver.ErrBadConn, which Connect must not return:

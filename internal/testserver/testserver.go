@@ -159,7 +159,7 @@ func (p program) start(ctx context.Context, template string, cfg Config) (*Serve
 	if err := os.CopyFS(data, os.DirFS(template)); err != nil {
 		return nil, err
 	}
-	port, err := freePort()
+	port, err := FreePort()
 	if err != nil {
 		return nil, err
 	}
@@ -241,9 +241,9 @@ func (s *Server) Stop() error {
 	return errors.Join(s.alive.Close(), s.keeper.Wait())
 }
 
-// freePort returns a free loopback port below the range that the system hands
+// FreePort returns a free loopback port below the range that the system hands
 // out for outgoing connections, one of which might take it in between.
-func freePort() (int, error) {
+func FreePort() (int, error) {
 	for range 100 {
 		port := 15000 + rand.IntN(17000)
 		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))

@@ -1,0 +1,73 @@
+package mysqlinit
+
+import (
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+func TestInitErrorSaysWhatWhyAndCure(t *testing.T) {
+	cause := &mysql.MySQLError{Number: 1231, Message: "Variable 'sql_mode' can't be set to the value of 'hunter2'"}
+	err := error(newInitError("SET sql_mode = 'hunter2', @@SESSION.binlog_format = 'ROW'", "it failed", "do better", cause))
+	const want = "mysqlinit: it failed: SET sql_mode = ?, @@SESSION.binlog_format = 'ROW': Error 1231: Variable 'sql_mode' can't be set to the value of '…'. Cure: do better"
+	if err.Error() != want {
+		t.Errorf("got  %s\nwant %s", err, want)
+	}
+	if serverErr, ok := errors.AsType[*mysql.MySQLError](err); !ok || serverErr != cause {
+		t.Errorf("Unwrap gives %v", errors.Unwrap(err))
+	}
+}
+
+func TestInitErrorIsNeverErrBadConn(t *testing.T) {
+	for _, cause := range []error{driver.ErrBadConn, fmt.Errorf("wrapped: %w", driver.ErrBadConn)} {
+		err := newInitError("DO 1", "it failed", "", cause)
+		if errors.Is(err, driver.ErrBadConn) || !strings.Contains(err.Error(), "rejectReadOnly") {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
+func TestMaskLiterals(t *testing.T) {
+	for statement, want := range map[string]string{
+		"SET @a = 'x', @b = \"y\", @c = 42":            "SET @a = ?, @b = ?, @c = ?",
+		"SET @a = 'it''s' -- 'secret'\n, b = `c``d`":   "SET @a = ? , b = `c``d`",
+		"SET binlog_format = 'ROW', x = 'ROWS'":        "SET binlog_format = 'ROW', x = ?",
+		"SET /*!80000 a = 'x' */ /* 'secret' */ b = 1": "SET a = ? b = ?",
+		"SET a = 'x\\' b = 'secret'":                   "SET a = ?…",
+		"SET a\n=\t'unclosed":                          "SET a = ?",
+		"":                                             "",
+	} {
+		if got := maskLiterals(statement); got != want {
+			t.Errorf("%s:\n got %s\nwant %s", statement, got, want)
+		}
+	}
+}
+
+func FuzzInitErrorHidesLiterals(f *testing.F) {
+	f.Add("", uint8(0), true)
+	f.Add("it's \\ \"quoted\"", uint8(20), false)
+	f.Add("'; --", uint8(14), true)
+	f.Fuzz(func(t *testing.T, rest string, cut uint8, single bool) {
+		const secret = "hunter2"
+		quote := `"`
+		if single {
+			quote = "'"
+		}
+		literal := quote + strings.NewReplacer(`\`, `\\`, quote, `\`+quote).Replace(secret+rest) + quote
+		statement := "SET PASSWORD FOR app = PASSWORD(" + literal + "), @x = 1"
+		for _, message := range []string{
+			"near '" + statement[min(int(cut), len(statement)-1):] + "' at line 1",
+			"Variable 'x' can't be set to the value of '" + secret + rest + "'",
+			"the value of " + secret + rest,
+		} {
+			err := newInitError(statement, "it failed", "", &mysql.MySQLError{Number: 1064, Message: message})
+			if strings.Contains(strings.ToLower(err.Error()), secret) {
+				t.Errorf("%q with %q: %v", statement, message, err)
+			}
+		}
+	})
+}
