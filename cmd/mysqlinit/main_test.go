@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/mysqlinit/mysqlinit/internal/testserver"
+)
+
+func runRace(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(t.Context(), append([]string{"race"}, args...), &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+// tables returns how many tables of the command's there are.
+func tables(t *testing.T, dsn string) (n int) {
+	t.Helper()
+	db, err := sql.Open("mysql", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.QueryRow("SELECT COUNT(*) FROM information_schema.tables WHERE table_name LIKE 'mysqlinit_race%' AND table_schema = DATABASE()").Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestRacePlaysTheStory(t *testing.T) {
+	dsn := testserver.AnyDSN(t)
+	code, stdout, stderr := runRace(t, "-workers", "8", "-keys", "20", dsn)
+	if code != exitOK || stderr != "" {
+		t.Fatalf("exit code %d, %s", code, stderr)
+	}
+	rest := stdout
+	for _, want := range []string{
+		"the plain driver", "(REPEATABLE READ)", "no row", "INSERT INTO", "error 10", // 1062, or 1020 on MariaDB 11.6 and later
+		"this driver", "(READ COMMITTED)", "no row", "INSERT INTO", "error 1062", "→ bob", "B lost the race (1062), read again, and has the row",
+		"8 workers race for each of 20 keys", "The plain driver lost ", "mysqlinit none.",
+		"The price", "(REPEATABLE READ)", "waits for B's gap lock", "error 1213", "Booked once", "(READ COMMITTED)", "Booked twice",
+	} {
+		_, after, found := strings.Cut(rest, want)
+		if !found {
+			t.Fatalf("%q is not there, or not in its place:\n%s", want, stdout)
+		}
+		rest = after
+	}
+	numbers := regexp.MustCompile(`got or created the row +(\d+) +(\d+)\n`).FindStringSubmatch(stdout)
+	if numbers == nil || numbers[1] == "160" || numbers[2] != "160" {
+		t.Errorf("finished: %q", numbers)
+	}
+	for line := range strings.Lines(stdout) {
+		if utf8.RuneCountInString(strings.TrimSuffix(line, "\n")) > 80 {
+			t.Errorf("wider than 80 columns: %s", line)
+		}
+	}
+	if strings.Contains(stdout, "\x1b") {
+		t.Error("coloured, and this is no terminal")
+	}
+	if n := tables(t, dsn); n != 0 {
+		t.Errorf("%d tables are left", n)
+	}
+}
+
+func TestRaceOnAThrowawayServer(t *testing.T) {
+	code, stdout, stderr := runRace(t, "-workers=4", "-keys=5")
+	if code != exitOK || !strings.Contains(stdout, "throwaway server") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+}
+
+// cancelWriter cancels when it is told a word.
+type cancelWriter struct {
+	word   string
+	cancel func()
+}
+
+func (w cancelWriter) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte(w.word)) {
+		w.cancel()
+	}
+	return len(p), nil
+}
+
+func TestInterruptedRaceDropsItsTable(t *testing.T) {
+	dsn := testserver.AnyDSN(t)
+	for _, word := range []string{"1062", "Under load", "gap lock"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		var stderr bytes.Buffer
+		code := run(ctx, []string{"race", dsn}, cancelWriter{word, cancel}, &stderr)
+		cancel()
+		if code != exitError || !strings.Contains(stderr.String(), "canceled") || strings.Contains(stderr.String(), "DROP") {
+			t.Errorf("at %q: exit code %d, %s", word, code, &stderr)
+		}
+		if n := tables(t, dsn); n != 0 {
+			t.Errorf("at %q: %d tables are left", word, n)
+		}
+	}
+}
+
+func TestRaceSaysWhatIsWrong(t *testing.T) {
+	s := testserver.New(t, testserver.Config{})
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{}, "usage: mysqlinit race"},
+		{[]string{"rice"}, "usage: mysqlinit race"},
+		{[]string{"race", "-workers", "1"}, "2 workers or more"},
+		{[]string{"race", "-keys", "none"}, "invalid value"},
+		{[]string{"race", "/a", "/b"}, "one DSN"},
+		{[]string{"race", "root@tcp(" + s.Addr + ")/"}, "names no database"},
+		{[]string{"race", "app:hunter2@tcp(" + s.Addr + ")/test"}, "1045"},
+		{[]string{"race", "app:hunter2@tcp(" + s.Addr + ")/test?isolation=hunter2"}, `"isolation"`},
+		{[]string{"race", "app:hunter2@tcp(127.0.0.1:1)/test"}, "refused"},
+		{[]string{"race", "app:hunter/2@tcp"}, "invalid DSN"},
+	} {
+		var stdout, stderr bytes.Buffer
+		code := run(t.Context(), test.args, &stdout, &stderr)
+		if code != exitError || !strings.Contains(stderr.String(), test.want) {
+			t.Errorf("%q: exit code %d, %s", test.args, code, &stderr)
+		}
+		if strings.Contains(stdout.String()+stderr.String(), "hunter") {
+			t.Errorf("%q: the password is shown: %s", test.args, &stderr)
+		}
+	}
+	var stdout bytes.Buffer
+	if code := run(t.Context(), []string{"--help"}, &stdout, os.Stderr); code != exitOK || !strings.Contains(stdout.String(), "usage:") {
+		t.Errorf("--help: exit code %d, %s", code, &stdout)
+	}
+}
+
+func TestColourOnATerminalOnly(t *testing.T) {
+	// To newScreen any character device is a terminal.
+	device, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer device.Close()
+	for _, test := range []struct {
+		noColor, term string
+		want          bool
+	}{{"", "xterm", true}, {"1", "xterm", false}, {"", "dumb", false}} {
+		t.Setenv("NO_COLOR", test.noColor)
+		t.Setenv("TERM", test.term)
+		if got := newScreen(device).colour; got != test.want {
+			t.Errorf("%+v: got %v", test, got)
+		}
+	}
+	if newScreen(&bytes.Buffer{}).colour {
+		t.Error("coloured in a pipe")
+	}
+	var out bytes.Buffer
+	s := &screen{w: &out, colour: true}
+	s.columns("A", "B")
+	s.say(threadB, bad, strings.Repeat("error ", 20))
+	plainText := regexp.MustCompile("\x1b\\[[0-9]*m").ReplaceAllString(out.String(), "")
+	for line := range strings.Lines(plainText) {
+		if utf8.RuneCountInString(line) > 81 {
+			t.Errorf("wider than 80 columns: %s", line)
+		}
+	}
+	if plainText == out.String() {
+		t.Error("nothing is coloured")
+	}
+}
