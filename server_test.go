@@ -98,6 +98,7 @@ func TestRefusalsNameTheFault(t *testing.T) {
 	wantServerError(t, ping(testserver.App, "binlog=require-row"), 1227, "require-row", "GRANT BINLOG ADMIN")
 	wantServerError(t, ping(testserver.App, "sql_log_bin=0"), 1227, "sql_log_bin")
 	wantServerError(t, ping(testserver.Root, "sql_mode=%27BOGUS%27"), 1231, "refused sql_mode", "DSN")
+	wantServerError(t, ping(testserver.App, "sql_mode=%27BOGUS%27"), 1231, "refused sql_mode", "DSN")
 	wantServerError(t, ping(testserver.Root, "no_such_variable=1"), 1193, "refused no_such_variable")
 	err := ping(testserver.Root, "", mysqlinit.WithInitCommand("SET @a = 1"), mysqlinit.WithInitCommand("SET PASSWORD FOR nobody = PASSWORD('hunter2')"))
 	wantServerError(t, err, 1133, "init command 2", "SET PASSWORD")

@@ -144,9 +144,9 @@ func (s *session) setVariables(ctx context.Context, conn driver.Conn) (form, err
 			next = s.nextForm(f, serverErr, tried)
 		}
 		if next == f || len(tried) == mostForms {
-			if next == f && f.binlog != setBinlog && refused != nil {
-				// Refused without binlog_format too: the item at fault is another,
-				// and the server's first word about it counts.
+			if next == f && f.binlog != setBinlog && refused != nil && !s.quotesUserVariable(serverErr.Message) {
+				// Refused without binlog_format too, and nobody is named: the item at
+				// fault is another, and the server's first word about it counts.
 				return f, s.setError(refusedText, refused)
 			}
 			return f, s.setError(text, err)
@@ -349,12 +349,12 @@ func (s *session) setError(text string, err error) error {
 
 // statementFormatError explains why READ COMMITTED would not work here.
 func (s *session) statementFormatError(text string, asserted, refused error) error {
-	cause, message := asserted, ""
+	cause, message, why := asserted, "", "binlog=assert never changes the session's"
 	if serverErr, ok := errors.AsType[*mysql.MySQLError](refused); ok {
-		cause, message = refused, serverErr.Message
+		cause, message, why = refused, serverErr.Message, "this account may not change the session's"
 	}
 	return newInitError(text,
-		"this server logs in STATEMENT format, with which InnoDB refuses every write of a "+strings.ReplaceAll(levelNames[s.isolation.level], "-", " ")+" transaction (error 1665), and this account may not change the session's binlog_format",
+		"this server logs in STATEMENT format, with which InnoDB refuses every write of a "+strings.ReplaceAll(levelNames[s.isolation.level], "-", " ")+" transaction (error 1665), and "+why,
 		"(1) set binlog_format = ROW (or MIXED) in the server's my.cnf; (2) isolation=server in the DSN keeps the server's isolation level; (3) binlog=server for a pool that only reads; (4) "+grant(message),
 		cause)
 }

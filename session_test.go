@@ -206,19 +206,21 @@ func TestUsersVariableIsBlamedNotOurs(t *testing.T) {
 		{"hostname='x'", "Variable 'hostname' is a read only variable", 1238, "refused hostname"},
 	} {
 		name, _, _ := strings.Cut(test.query, "=")
-		conn := &scriptedConn{answer: func(query string) error {
-			if err := mariadb118.as(true)(query); err != nil || !strings.Contains(query, name) {
-				return err
+		for _, privileged := range []bool{true, false} {
+			conn := &scriptedConn{answer: func(query string) error {
+				if err := mariadb118.as(privileged)(query); err != nil || !strings.Contains(query, name) {
+					return err
+				}
+				return serverError(test.number, "%s", test.message)
+			}}
+			err := conn.prepare(testSession(t, "/?"+test.query))
+			serverErr, ok := errors.AsType[*mysql.MySQLError](err)
+			if !ok || serverErr.Number != test.number || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "BOGUS") {
+				t.Errorf("%s, privileged %v: got %v", test.query, privileged, err)
 			}
-			return serverError(test.number, "%s", test.message)
-		}}
-		err := conn.prepare(testSession(t, "/?"+test.query))
-		serverErr, ok := errors.AsType[*mysql.MySQLError](err)
-		if !ok || serverErr.Number != test.number || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "BOGUS") {
-			t.Errorf("%s: got %v", test.query, err)
-		}
-		if len(conn.sent) > 2 {
-			t.Errorf("%s: sent %q", test.query, conn.sent)
+			if len(conn.sent) > 2 {
+				t.Errorf("%s: sent %q", test.query, conn.sent)
+			}
 		}
 	}
 }
