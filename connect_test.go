@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"runtime"
 	"strconv"
 	"strings"
@@ -169,6 +170,20 @@ func TestConnectTimeoutNamesKeyDurationAndPhase(t *testing.T) {
 				t.Errorf("opened %d connections, closed %d", opened.Load(), closed.Load())
 			}
 		})
+	}
+}
+
+// lateContext is past its deadline, and its timer has not fired yet.
+type lateContext struct{ context.Context }
+
+func (lateContext) Deadline() (time.Time, bool) { return time.Now().Add(-time.Millisecond), true }
+
+func TestDialersOwnTimeoutIsTheCallersDeadline(t *testing.T) {
+	parent := &fakeConnector{connect: func(context.Context) (driver.Conn, error) {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.ErrDeadlineExceeded}
+	}}
+	if _, err := wrap(t, parent).Connect(lateContext{t.Context()}); err != context.DeadlineExceeded {
+		t.Errorf("got %v, want the caller's error", err)
 	}
 }
 

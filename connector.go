@@ -135,13 +135,22 @@ func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if err == nil {
 		return conn, nil
 	}
-	if _, answered := errors.AsType[*mysql.MySQLError](err); bounded.Err() != nil && !answered {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
+	if _, answered := errors.AsType[*mysql.MySQLError](err); ended(bounded) != nil && !answered {
+		if err := ended(ctx); err != nil {
+			return nil, err
 		}
 		return nil, &timeoutError{after: c.timeout, phase: phase.Load().(string)}
 	}
 	return nil, err
+}
+
+// ended is ctx.Err, but looks at the clock as well: a dialer that is given the
+// deadline may come back before the context's own timer has fired.
+func ended(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok && ctx.Err() == nil && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
 }
 
 func (c *Connector) connect(ctx context.Context, at func(phase string)) (driver.Conn, error) {
