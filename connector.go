@@ -9,16 +9,17 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+	"github.com/ngrok/sqlmw"
 )
 
 // Connector opens connections that are prepared before anyone uses them. It is
 // safe for concurrent use, and made by [NewConnector], [Wrap] or
 // [Driver.OpenConnector].
 type Connector struct {
-	parent  driver.Connector
-	driver  *Driver
-	session *session
-	timeout time.Duration // of dial, handshake and preparation; 0: none
+	parent       driver.Connector
+	driver       *Driver
+	session      *session
+	interceptors []sqlmw.Interceptor
 }
 
 var (
@@ -54,7 +55,7 @@ func NewConnector(cfg *mysql.Config, opts ...Option) (*Connector, error) {
 	if cfg.Params != nil && len(cfg.Params) == 0 {
 		parent = emptiedParams{cfg, parent}
 	}
-	return d.connector(parent, ours, cfg.Timeout)
+	return d.connector(parent, ours)
 }
 
 // emptiedParams connects with a Params map of the connection's own. We have
@@ -86,20 +87,16 @@ func Wrap(parent driver.Connector, opts ...Option) (*Connector, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d.connector(parent, params{}, 0)
+	return d.connector(parent, params{multiStatements: true})
 }
 
 // connector puts a parent under the driver's presets and what its DSN chose.
-func (d *Driver) connector(parent driver.Connector, ours params, dialTimeout time.Duration) (*Connector, error) {
+func (d *Driver) connector(parent driver.Connector, ours params) (*Connector, error) {
 	s := d.presets.overlay(ours.settings)
 	if err := s.check(); err != nil {
 		return nil, err
 	}
-	timeout := max(DefaultConnectTimeout, dialTimeout)
-	if s.connectTimeout.given {
-		timeout = s.connectTimeout.value
-	}
-	return &Connector{parent: parent, driver: d, session: newSession(s, ours.variables), timeout: timeout}, nil
+	return &Connector{parent: parent, driver: d, session: newSession(s, ours), interceptors: s.interceptors}, nil
 }
 
 // Driver returns a driver with the same options, so that wrappers which open
@@ -117,16 +114,20 @@ func (c *Connector) Close() error {
 
 // Connect opens a connection and prepares its session. On any failure the
 // connection is closed. What the parent's own Connect returned comes back as it
-// was; a failed preparation is an [*InitError]; when ctx has ended, its error;
-// when connectTimeout has, one whose Timeout method returns true. No error is
-// [driver.ErrBadConn].
+// was, and so does an interceptor's error; a failed preparation is an
+// [*InitError]; when ctx has ended, its error; when connectTimeout has, one
+// whose Timeout method returns true. No error is [driver.ErrBadConn].
 func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
-	bounded := ctx
-	if c.timeout > 0 {
-		var cancel context.CancelFunc
-		bounded, cancel = context.WithTimeout(ctx, c.timeout)
-		defer cancel()
+	if len(c.interceptors) > 0 {
+		return c.connectIntercepted(ctx)
 	}
+	return c.connectPrepared(ctx)
+}
+
+// connectPrepared is Connect without the interceptors.
+func (c *Connector) connectPrepared(ctx context.Context) (driver.Conn, error) {
+	bounded, cancel := c.session.bound(ctx)
+	defer cancel()
 	var phase atomic.Value
 	phase.Store(phaseConnect)
 	conn, err := await(bounded, func() (driver.Conn, error) {
@@ -139,7 +140,7 @@ func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 		if err := ended(ctx); err != nil {
 			return nil, err
 		}
-		return nil, &timeoutError{after: c.timeout, phase: phase.Load().(string)}
+		return nil, &timeoutError{after: c.session.timeout, phase: phase.Load().(string)}
 	}
 	return nil, err
 }
@@ -173,12 +174,50 @@ func (c *Connector) connect(ctx context.Context, at func(phase string)) (driver.
 			conn.Close()
 		}
 	}()
-	if err := c.session.prepare(ctx, conn, at); err != nil {
+	var methods connMethods
+	if c.session.guard {
+		if methods, err = guardable(conn); err != nil {
+			return nil, err
+		}
+	}
+	f, err := c.session.prepare(ctx, conn, at)
+	if err != nil {
 		return nil, err
 	}
 	prepared = true
+	if c.session.guard {
+		return &guardedConn{connMethods: methods, session: c.session, form: f}, nil
+	}
 	return conn, nil
 }
+
+// connMethods are the methods of the MySQL driver's own connection, no more and
+// no less, so that database/sql finds on a connection of ours what it finds on
+// that one. sqlmw's connection has the same.
+type connMethods interface {
+	driver.Conn
+	driver.ConnBeginTx
+	driver.ConnPrepareContext
+	driver.ExecerContext
+	driver.NamedValueChecker
+	driver.Pinger
+	driver.QueryerContext
+	driver.SessionResetter
+	driver.Validator
+	execer
+	queryer
+}
+
+// execer and queryer are the deprecated driver.Execer and driver.Queryer, which
+// programs still use on what Conn.Raw shows, the former for mysql.Result.
+type (
+	execer interface {
+		Exec(query string, args []driver.Value) (driver.Result, error)
+	}
+	queryer interface {
+		Query(query string, args []driver.Value) (driver.Rows, error)
+	}
+)
 
 // grace is how long await lets an open finish that has noticed the end of its
 // context, which the MySQL driver does at once.

@@ -91,5 +91,5 @@ func (d *Driver) open(cfg *mysql.Config, ours params) (driver.Connector, error) 
 	if err != nil {
 		return nil, err
 	}
-	return d.connector(parent, ours, cfg.Timeout)
+	return d.connector(parent, ours)
 }

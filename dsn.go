@@ -36,15 +36,8 @@ var ourKeys = map[string]func(s *settings, value string) error{
 	},
 	"initCommand":  func(s *settings, value string) error { return WithInitCommand(value)(s) },
 	"init_command": func(s *settings, value string) error { return WithInitCommand(value)(s) },
-	"verify": func(s *settings, value string) error {
-		switch strings.ToLower(value) {
-		case "true", "1":
-			return WithVerify(true)(s)
-		case "false", "0":
-			return WithVerify(false)(s)
-		}
-		return errors.New("it takes true or false")
-	},
+	"verify":       boolean(WithVerify),
+	"guard":        boolean(WithGuard),
 	"connectTimeout": func(s *settings, value string) error {
 		d, err := time.ParseDuration(strings.ToLower(value))
 		if err != nil || d < 0 {
@@ -52,6 +45,20 @@ var ourKeys = map[string]func(s *settings, value string) error{
 		}
 		return WithConnectTimeout(d)(s)
 	},
+}
+
+// boolean makes a key of an option that is on or off. It takes what the MySQL
+// driver takes.
+func boolean(with func(on bool) Option) func(s *settings, value string) error {
+	return func(s *settings, value string) error {
+		switch strings.ToLower(value) {
+		case "true", "1":
+			return with(true)(s)
+		case "false", "0":
+			return with(false)(s)
+		}
+		return errors.New("it takes true or false")
+	}
 }
 
 // aliases are what people write for one of our keys out of habit, folded.
@@ -129,11 +136,25 @@ type variable struct{ name, value string }
 // variableName takes the scope from the spelling of a session variable.
 var variableName = regexp.MustCompile("(?i)^\\s*(@@\\s*)?(?:(session|local)(?:\\s+|\\s*\\.\\s*))?`?([a-z_]+)`?\\s*$")
 
-// params is what the parameters of a DSN, or Config.Params, ask of us.
+// bareName is the variable's name without its scope, in lower case.
+func (v variable) bareName() string {
+	name := v.name
+	if match := variableName.FindStringSubmatch(name); match != nil {
+		name = match[3]
+	}
+	return strings.ToLower(name)
+}
+
+// params is what a DSN or a Config asks of us, and says about the driver.
 type params struct {
 	settings  settings
-	variables []variable // system variables, in the order written
+	variables []variable // system variables to set, in the order written
 	seen      map[string]bool
+
+	sentByDriver      []variable // system variables that the driver sets itself
+	changedByCallback bool       // a BeforeConnect may change any of it for one connection
+	multiStatements   bool       // a query may be several statements
+	dialTimeout       time.Duration
 }
 
 // add takes one parameter, its value unescaped.
@@ -254,6 +275,7 @@ func parseDSN(dsn string) (*mysql.Config, params, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, params{}, err
 	}
+	ours.multiStatements, ours.dialTimeout = cfg.MultiStatements, cfg.Timeout
 	return cfg, ours, nil
 }
 
@@ -315,6 +337,16 @@ func takeParams(cfg *mysql.Config) (params, error) {
 			delete(cfg.Params, key)
 		}
 	}
-	ours.variables = nil
+	ours.variables, ours.sentByDriver = nil, ours.variables
+	ours.changedByCallback = hasBeforeConnect(cfg)
+	ours.multiStatements, ours.dialTimeout = cfg.MultiStatements || ours.changedByCallback, cfg.Timeout
 	return ours, errors.Join(errs...)
+}
+
+// hasBeforeConnect tells whether a Config has a callback that may change a copy
+// of it for each connection. The field is not exported; where a version of the
+// driver has none of that name, assume one.
+func hasBeforeConnect(cfg *mysql.Config) bool {
+	f := reflect.ValueOf(cfg).Elem().FieldByName("beforeConnect")
+	return !f.IsValid() || !f.IsZero()
 }

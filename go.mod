@@ -4,4 +4,7 @@ go 1.26
 
 require github.com/go-sql-driver/mysql v1.10.1
 
-require filippo.io/edwards25519 v1.2.0 // indirect
+require (
+	filippo.io/edwards25519 v1.2.0 // indirect
+	github.com/ngrok/sqlmw v0.0.0-20220520173518-97c9c04efc79
+)

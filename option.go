@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+
+	"github.com/ngrok/sqlmw"
 )
 
 // DefaultConnectTimeout bounds dial, handshake and preparation of a connection
@@ -99,6 +101,37 @@ func WithVerify(on bool) Option {
 	}
 }
 
+// WithGuard keeps a pooled session what it was prepared to be. When a connection
+// leaves the pool again, a session whose last user ran a SET gets the one SET
+// of its preparation once more, which restores isolation level, binlog format
+// and the DSN's variables; init commands are not run again. The default is
+// false. A query costs no allocation and no round trip more; a checkout costs
+// one after such a statement, and every checkout does once the connection has
+// prepared one.
+//
+// A connection is closed instead of pooled again where a SET cannot restore its
+// session: after USE, LOCK TABLES, XA, a change of autocommit, of the character
+// set or of what the options and the DSN leave to the server, after a statement
+// that the guard does not know; and, outside a [sql.Tx], after BEGIN, START
+// TRANSACTION and all that may run any statement (CALL, EXECUTE, BEGIN NOT
+// ATOMIC). It is also closed where restoring failed; [WithLogger] says why.
+//
+// The guard reads the text of statements, so it does not see what a stored
+// function or a trigger changes, nor what a procedure called inside a
+// transaction does beyond isolation level, binlog format and the DSN's
+// variables, nor what is sent through the Unwrap method of the connection that
+// [sql.Conn.Raw] shows. It makes no promise about other variables, user
+// variables, temporary tables and locks by name.
+//
+// Over [Wrap], connections must have every method that the MySQL driver's own
+// have; Connect returns an error that names the interface that is missing.
+func WithGuard(on bool) Option {
+	return func(s *settings) error {
+		s.guard = given(on)
+		return nil
+	}
+}
+
 // WithConnectTimeout bounds dial, handshake and preparation together. Zero
 // means no bound; a negative duration is an error. The default is
 // [DefaultConnectTimeout]. It matters because database/sql also connects in the
@@ -110,6 +143,32 @@ func WithConnectTimeout(d time.Duration) Option {
 			return fmt.Errorf("mysqlinit: WithConnectTimeout(%v): a duration must not be negative; 0 means no bound", d)
 		}
 		s.connectTimeout = given(d)
+		return nil
+	}
+}
+
+// WithInterceptor lays a sqlmw interceptor over every prepared connection: what
+// it sees of a connection comes after the preparation, and its ConnectorConnect
+// is given a connector whose connections are prepared. It may be repeated; the
+// first is the outermost. Nil is an error.
+//
+// ConnectorConnect has to return a connection that it got from its connector,
+// or one around it. No method is given a nil context, which sqlmw passes for
+// statements and transactions begun without one; what an interceptor returns
+// beside an error is closed, a connection, statement, rows or transaction; and
+// one that returns neither a value nor an error gives an error that names it.
+//
+// sqlmw puts a connection of its own over the prepared one. What
+// [sql.Conn.Raw] shows has a method Unwrap() driver.Conn, which returns the
+// connection below: the MySQL driver's own, or the one of [WithGuard]. Results
+// are sqlmw's as well: for [mysql.Result], execute on the unwrapped connection,
+// which no interceptor sees. An interceptor costs the allocations of sqlmw.
+func WithInterceptor(i sqlmw.Interceptor) Option {
+	return func(s *settings) error {
+		if i == nil {
+			return errors.New("mysqlinit: WithInterceptor(nil): it takes a sqlmw.Interceptor; embed sqlmw.NullInterceptor and override what it shall see")
+		}
+		s.interceptors = append(s.interceptors, i)
 		return nil
 	}
 }
@@ -150,8 +209,10 @@ type settings struct {
 	isolation      setting[isolation]
 	binlog         setting[binlog]
 	verify         setting[bool]
+	guard          setting[bool]
 	connectTimeout setting[time.Duration]
 	initCommands   []string
+	interceptors   []sqlmw.Interceptor
 	logger         *slog.Logger
 }
 
@@ -171,8 +232,10 @@ func (s settings) overlay(over settings) settings {
 	s.isolation = s.isolation.or(over.isolation)
 	s.binlog = s.binlog.or(over.binlog)
 	s.verify = s.verify.or(over.verify)
+	s.guard = s.guard.or(over.guard)
 	s.connectTimeout = s.connectTimeout.or(over.connectTimeout)
 	s.initCommands = append(s.initCommands[:len(s.initCommands):len(s.initCommands)], over.initCommands...)
+	s.interceptors = append(s.interceptors[:len(s.interceptors):len(s.interceptors)], over.interceptors...)
 	return s
 }
 
@@ -198,6 +261,7 @@ func contradiction(opts, dsn settings) error {
 	report(opts.isolation.contradicts(dsn.isolation), "WithIsolation", "isolation")
 	report(opts.binlog.contradicts(dsn.binlog) && !sameBinlog(opts.binlog.value, dsn.binlog.value), "WithBinlog", "binlog (or binlog_format)")
 	report(opts.verify.contradicts(dsn.verify), "WithVerify", "verify")
+	report(opts.guard.contradicts(dsn.guard), "WithGuard", "guard")
 	report(opts.connectTimeout.contradicts(dsn.connectTimeout), "WithConnectTimeout", "connectTimeout")
 	return errors.Join(errs...)
 }

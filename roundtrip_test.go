@@ -36,17 +36,22 @@ func (c *turnsConn) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
-func TestRoundTripsFromDialToReady(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
-	var turns atomic.Int32
-	mysql.RegisterDialContext("turns", func(ctx context.Context, addr string) (net.Conn, error) {
+// registerTurns makes a network of that name which counts round trips.
+func registerTurns(t *testing.T, network string, turns *atomic.Int32) {
+	mysql.RegisterDialContext(network, func(ctx context.Context, addr string) (net.Conn, error) {
 		conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 		if err != nil {
 			return nil, err
 		}
-		return &turnsConn{Conn: conn, turns: &turns}, nil
+		return &turnsConn{Conn: conn, turns: turns}, nil
 	})
-	defer mysql.DeregisterDialContext("turns")
+	t.Cleanup(func() { mysql.DeregisterDialContext(network) })
+}
+
+func TestRoundTripsFromDialToReady(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	var turns atomic.Int32
+	registerTurns(t, "turns", &turns)
 	// connect returns the round trips of a pool's second connection.
 	connect := func(driverName, account, params string) int32 {
 		t.Helper()

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 )
@@ -24,22 +25,68 @@ type session struct {
 	verify       bool
 	logger       *slog.Logger
 
+	timeout time.Duration // of preparing, with dial and handshake, and of restoring; 0: none
+
+	// What the guard has to know.
+	guard           bool
+	restored        []variable // variables, and those that the driver sent
+	repeatable      bool       // the SET alone makes a session again what prepare made it
+	multiStatements bool       // a query may be several statements
+
 	learned atomic.Pointer[form] // what the last SET that succeeded looked like
 }
 
-func newSession(s settings, variables []variable) *session {
-	logger := s.logger
-	if logger == nil {
-		logger = slog.New(slog.DiscardHandler)
+func newSession(chosen settings, of params) *session {
+	s := &session{
+		isolation:       chosen.level(),
+		binlog:          chosen.binlog.value,
+		variables:       of.variables,
+		initCommands:    chosen.initCommands,
+		verify:          chosen.verify.value,
+		logger:          chosen.logger,
+		timeout:         max(DefaultConnectTimeout, of.dialTimeout),
+		guard:           chosen.guard.value,
+		restored:        append(of.variables[:len(of.variables):len(of.variables)], of.sentByDriver...),
+		multiStatements: of.multiStatements,
 	}
-	return &session{
-		isolation:    s.level(),
-		binlog:       s.binlog.value,
-		variables:    variables,
-		initCommands: s.initCommands,
-		verify:       s.verify.value,
-		logger:       logger,
+	if s.logger == nil {
+		s.logger = slog.New(slog.DiscardHandler)
 	}
+	if chosen.connectTimeout.given {
+		s.timeout = chosen.connectTimeout.value
+	}
+	s.repeatable = !of.changedByCallback && s.setIsRepeatable()
+	return s
+}
+
+// setIsRepeatable tells whether the SET gives the same session whatever the
+// session is, and no init command has changed what it sets.
+func (s *session) setIsRepeatable() bool {
+	values := []variable{{value: s.isolation.expr}, {value: s.binlog.format}}
+	for _, v := range append(values, s.restored...) {
+		if strings.ContainsAny(v.value, "@(") { // reads another variable, or calls a function
+			return false
+		}
+	}
+	for _, command := range s.initCommands {
+		if effectOf(command, true)&^setsVariable != 0 {
+			return false
+		}
+		for _, v := range s.restored {
+			if strings.Contains(strings.ToLower(command), v.bareName()) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// bound gives ctx the end of connectTimeout, where there is one.
+func (s *session) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	if s.timeout > 0 {
+		return context.WithTimeout(ctx, s.timeout)
+	}
+	return ctx, func() {}
 }
 
 // form is one way to write the SET.
@@ -79,26 +126,26 @@ const (
 	phaseVerify  = "verifying the session"
 )
 
-// prepare runs on a connection all that was asked for. It calls at with each
-// phase it enters. Its errors are InitErrors.
-func (s *session) prepare(ctx context.Context, conn driver.Conn, at func(phase string)) error {
+// prepare runs on a connection all that was asked for, and returns the form of
+// the SET. It calls at with each phase it enters. Its errors are InitErrors.
+func (s *session) prepare(ctx context.Context, conn driver.Conn, at func(phase string)) (form, error) {
 	at(phaseSet)
 	f, err := s.setVariables(ctx, conn)
 	if err != nil {
-		return err
+		return f, err
 	}
 	for i, command := range s.initCommands {
 		phase := fmt.Sprintf(phaseInit, i+1)
 		at(phase)
 		if err := exec(ctx, conn, command); err != nil {
-			return newInitError(command, phase+" failed", "", err)
+			return f, newInitError(command, phase+" failed", "", err)
 		}
 	}
 	if s.verify {
 		at(phaseVerify)
-		return s.verifySession(ctx, conn, f)
+		return f, s.verifySession(ctx, conn, f)
 	}
-	return nil
+	return f, nil
 }
 
 // setVariables sends the one SET, in the form that worked last. Where a server
@@ -115,7 +162,7 @@ func (s *session) setVariables(ctx context.Context, conn driver.Conn) (form, err
 	var refusedText string
 	statementFormat := false
 	for {
-		text := s.setText(f)
+		text := s.setText(f, s.variables)
 		err := exec(ctx, conn, text)
 		if err == nil {
 			s.learn(f, refused)
@@ -246,11 +293,7 @@ func (s *session) quotesUserVariable(message string) bool { return s.userVariabl
 // userVariable returns the DSN's variable that a server's message names.
 func (s *session) userVariable(message string) string {
 	for _, v := range s.variables {
-		name := v.name
-		if match := variableName.FindStringSubmatch(name); match != nil {
-			name = match[3]
-		}
-		if quotes(message, strings.ToLower(name)) {
+		if quotes(message, v.bareName()) {
 			return v.name
 		}
 	}
@@ -272,7 +315,7 @@ func (s *session) learn(f form, refused error) {
 
 // setText writes the SET: our own items first, so that nothing in a value of
 // the DSN can comment them out. It is "" where there is nothing to set.
-func (s *session) setText(f form) string {
+func (s *session) setText(f form, variables []variable) string {
 	level := levelNames[s.isolation.level]
 	var b strings.Builder
 	item := func(name, value string) {
@@ -295,7 +338,7 @@ func (s *session) setText(f form) string {
 			log = "(@@GLOBAL.log_bin OR @@wsrep_on)"
 		}
 		item(isolationItem, "IF(@@SESSION.binlog_format = 'STATEMENT' AND "+log+", '"+statementFormatText+"', '"+level+"')")
-	case f.binlog == leaveBinlog && s.binlog.format == "" && len(s.variables) == 0:
+	case f.binlog == leaveBinlog && s.binlog.format == "" && len(variables) == 0:
 		// Every dialect takes this form, and SQL proxies follow it.
 		return "SET SESSION TRANSACTION ISOLATION LEVEL " + strings.ReplaceAll(level, "-", " ")
 	default:
@@ -310,7 +353,7 @@ func (s *session) setText(f form) string {
 	if s.binlog.format != "" {
 		item("@@SESSION.binlog_format", s.binlog.format)
 	}
-	for _, v := range s.variables {
+	for _, v := range variables {
 		item(v.name, v.value)
 	}
 	return b.String()

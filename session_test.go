@@ -76,7 +76,8 @@ func testSession(t *testing.T, dsn string, opts ...Option) *session {
 
 func (c *scriptedConn) prepare(s *session) error {
 	c.sent = nil
-	return s.prepare(context.Background(), c, func(string) {})
+	_, err := s.prepare(context.Background(), c, func(string) {})
+	return err
 }
 
 func TestDialectIsLearnedInThreeFormsAtMost(t *testing.T) {
@@ -188,7 +189,7 @@ func TestTheSET(t *testing.T) {
 		{"binlog=assert", "SET @@SESSION.transaction_isolation = IF(@@SESSION.binlog_format = 'STATEMENT' AND (@@GLOBAL.log_bin OR @@wsrep_on), 'mysqlinit: binlog_format is STATEMENT', 'READ-COMMITTED')"},
 	} {
 		s := testSession(t, "/?"+test.query)
-		if got := s.setText(s.firstForm()); got != test.want {
+		if got := s.setText(s.firstForm(), s.variables); got != test.want {
 			t.Errorf("%s:\n got %s\nwant %s", test.query, got, test.want)
 		}
 	}
@@ -275,7 +276,7 @@ func (bareStmt) Query([]driver.Value) (driver.Rows, error)  { return nil, errors
 func TestPrepareAndExecWhereThereIsNoExecer(t *testing.T) {
 	conn := &bareConn{}
 	s := testSession(t, "/", WithInitCommand("DO 1"), WithInitCommand("DO 2"))
-	if err := s.prepare(t.Context(), conn, func(string) {}); err != nil {
+	if _, err := s.prepare(t.Context(), conn, func(string) {}); err != nil {
 		t.Fatal(err)
 	}
 	if len(conn.prepared) != 3 || conn.prepared[1] != "DO 1" || conn.prepared[2] != "DO 2" {

@@ -1,0 +1,172 @@
+package mysqlinit
+
+import "strings"
+
+// This file tells from a statement's text what it may do to its session, for
+// the guard. It does not parse: what it does not know it takes for the worst.
+
+// effect is what a statement may leave behind in its session.
+type effect uint8
+
+const (
+	setsVariable  effect = 1 << iota // some variable: restored by the one SET, where that sets it
+	setsIsolation                    // the isolation level, of the session or of the next transaction
+	setsBinlog                       // the binlog format
+	opensOrHides                     // an open transaction, or whatever a statement does that is not in this text
+	sticks                           // what no SET of ours restores
+)
+
+// leadingWords are the words that begin a statement which leaves its session as
+// it was, whatever follows. Not among them are all that are rare: a connection
+// is closed for nothing then, no more.
+var leadingWords = wordSet("select insert update delete replace with values table do " +
+	"show explain describe desc help kill load truncate rename grant revoke " +
+	"analyze optimize check checksum repair savepoint release")
+
+// readOnWords begin statements whose further words tell.
+var readOnWords = wordSet("set commit rollback create alter drop")
+
+func wordSet(words string) map[string]bool {
+	set := make(map[string]bool)
+	for word := range strings.FieldsSeq(words) {
+		set[word] = true
+	}
+	return set
+}
+
+// wordEffects are the words that change a session where they are a statement's
+// first, or stand in a SET, COMMIT, CREATE …; elsewhere they are a false alarm.
+var wordEffects = map[string]effect{
+	"set":                   setsVariable,
+	"transaction":           setsIsolation,
+	"transaction_isolation": setsIsolation,
+	"tx_isolation":          setsIsolation,
+	"binlog_format":         setsBinlog,
+
+	"begin":   opensOrHides,
+	"start":   opensOrHides,
+	"chain":   opensOrHides, // COMMIT AND CHAIN
+	"call":    opensOrHides,
+	"execute": opensOrHides, // also EXECUTE IMMEDIATE
+
+	"use":             sticks,
+	"lock":            sticks,
+	"xa":              sticks,
+	"autocommit":      sticks,
+	"completion_type": sticks, // makes each COMMIT open a transaction
+	"database":        sticks, // DROP or ALTER DATABASE, of the current one
+	"schema":          sticks,
+
+	// The access mode, READ ONLY, may be that of the next transaction.
+	"only":                  sticks,
+	"transaction_read_only": sticks,
+	"tx_read_only":          sticks,
+
+	// The character set of the connection, which the DSN's charset and collation
+	// choose.
+	"names":                    sticks,
+	"charset":                  sticks,
+	"character":                sticks,
+	"character_set_client":     sticks,
+	"character_set_connection": sticks,
+	"character_set_results":    sticks,
+	"collation_connection":     sticks,
+}
+
+// effectOf tells what a query may do. With multi it may be several statements.
+func effectOf(query string, multi bool) effect {
+	if !multi || strings.IndexByte(query, ';') < 0 {
+		return effectOfOne(query)
+	}
+	if strings.ContainsAny(query, "'\"`#$") || strings.Contains(query, "--") || strings.Contains(query, "/*") {
+		// Where a quote or a comment ends depends on sql_mode, character set and
+		// version: a ';' may separate statements or not. Let every word count.
+		return effectOfOne(query) | effectOfWords(query)
+	}
+	var e effect
+	for one := range strings.SplitSeq(query, ";") {
+		e |= effectOfOne(one)
+	}
+	return e
+}
+
+// effectOfOne tells what one statement may do.
+func effectOfOne(query string) effect {
+	start := skipComments(query)
+	if start == len(query) {
+		return 0
+	}
+	end := start
+	for end < len(query) && isWord(query[end]) {
+		end++
+	}
+	var buffer [longestWord]byte
+	word := lowerWord(&buffer, query[start:end])
+	switch {
+	case leadingWords[string(word)], query[start] == '(': // (SELECT …) UNION …
+		return 0
+	case readOnWords[string(word)], wordEffects[string(word)] == opensOrHides:
+		return effectOfWords(query[start:])
+	}
+	return sticks
+}
+
+// effectOfWords tells what a text may do when every word of it counts, also one
+// in a literal or in a comment.
+func effectOfWords(text string) (e effect) {
+	var buffer [longestWord]byte
+	ascii := true
+	for i := 0; i < len(text); i++ {
+		start := i
+		for i < len(text) && isWord(text[i]) {
+			ascii = ascii && text[i] < 0x80
+			i++
+		}
+		e |= wordEffects[string(lowerWord(&buffer, text[start:i]))]
+	}
+	if e&setsVariable != 0 && !ascii {
+		e |= sticks // MySQL 8 and later take autocömmit for autocommit
+	}
+	return e
+}
+
+// skipComments returns the offset of a statement's first word. An executable
+// comment (/*! … */, /*M! … */) is code for one server and none for another: it
+// stays, and counts as no known word.
+func skipComments(query string) int {
+	for i := 0; i < len(query); {
+		rest := query[i:]
+		switch {
+		case isSpace(rest[0]):
+			i++
+		case rest[0] == '#', strings.HasPrefix(rest, "--") && (len(rest) == 2 || rest[2] <= ' '):
+			i = after(query, i, "\n")
+		case strings.HasPrefix(rest, "/*!"), strings.HasPrefix(rest, "/*M!"):
+			return i
+		case strings.HasPrefix(rest, "/*"):
+			i = after(query, i+2, "*/")
+		default:
+			return i
+		}
+	}
+	return len(query)
+}
+
+// longestWord is the length of the longest word that tells something.
+const longestWord = len("character_set_connection")
+
+// lowerWord returns an ASCII word in lower case, in a buffer of the caller's, so
+// that a look-up does not allocate; nil where it is longer than all we know.
+func lowerWord(buffer *[longestWord]byte, word string) []byte {
+	if len(word) > longestWord {
+		return nil
+	}
+	for i := range len(word) {
+		c := word[i]
+		if 'A' <= c && c <= 'Z' {
+			c |= 0x20
+		}
+		buffer[i] = c
+	}
+	return buffer[:len(word)]
+}

@@ -1,0 +1,146 @@
+package mysqlinit
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestEffectOfAStatement(t *testing.T) {
+	for text, want := range map[string]effect{
+		// Nothing happens to the session.
+		"":                              0,
+		" \t\r\n":                       0,
+		"-- nothing\n/* at all */ # .":  0,
+		"SELECT 1":                      0,
+		"select/* */1":                  0,
+		"SELECT'SET autocommit=0'":      0,
+		"(SELECT 1) UNION (SELECT 2)":   0,
+		"/* SET */ SELECT @@x":          0,
+		"WITH a AS (SELECT 1) TABLE a":  0,
+		"UPDATE t SET a = 1":            0,
+		"INSERT INTO t SET a = 'begin'": 0,
+		"INSERT t VALUES ('; use x')":   0,
+		"COMMIT":                        0,
+		"ROLLBACK TO SAVEPOINT s":       0,
+		"SAVEPOINT s":                   0,
+		"CREATE TABLE t (a INT)":        0,
+		"DROP TABLE t":                  0,
+
+		// The SET restores it.
+		"SET @a = 1":                                   setsVariable,
+		"set\tsession sql_mode=''":                     setsVariable,
+		"-- c\n/* c */#\nSET time_zone = '+01:00'":     setsVariable,
+		"SET@@time_zone='+01:00'":                      setsVariable,
+		"SET TRANSACTION ISOLATION LEVEL SERIALIZABLE": setsVariable | setsIsolation,
+		"SET @@`tx_isolation` := 'SERIALIZABLE'":       setsVariable | setsIsolation,
+		"SET a=1, LOCAL/**/Transaction_Isolation=1":    setsVariable | setsIsolation,
+		"SET GLOBAL binlog_format = 'ROW'":             setsVariable | setsBinlog,
+		"SET STATEMENT a=1 FOR SET tx_isolation = ''":  setsVariable | setsIsolation,
+		"CREATE PROCEDURE p() SET tx_isolation = ''":   setsVariable | setsIsolation, // a false alarm
+
+		// Only the end of a transaction does.
+		"BEGIN":                                      opensOrHides,
+		"begin work":                                 opensOrHides,
+		"START TRANSACTION":                          opensOrHides | setsIsolation, // a false alarm
+		"COMMIT AND CHAIN":                           opensOrHides,
+		"CALL p(?)":                                  opensOrHides,
+		"EXECUTE s":                                  opensOrHides,
+		"EXECUTE IMMEDIATE ?":                        opensOrHides,
+		"BEGIN NOT ATOMIC SET sql_mode=''; END":      opensOrHides | setsVariable,
+		"SET STATEMENT a=1 FOR EXECUTE s":            opensOrHides | setsVariable,
+		"SET STATEMENT a=1 FOR CALL p()":             opensOrHides | setsVariable,
+		"BEGIN NOT ATOMIC SET autocommit=0; END":     opensOrHides | setsVariable | sticks,
+		"START TRANSACTION READ ONLY":                opensOrHides | setsIsolation | sticks,
+		"START TRANSACTION WITH CONSISTENT SNAPSHOT": opensOrHides | setsIsolation,
+
+		// Nothing does.
+		"USE app":                         sticks,
+		"use`app`":                        sticks,
+		"XA START 'a'":                    sticks,
+		"LOCK TABLES t WRITE":             sticks,
+		"SET autocommit = 0":              setsVariable | sticks,
+		"SET @@SESSION . `AutoCommit`=0":  setsVariable | sticks,
+		"SET a=1,autocömmit=0":            setsVariable | sticks,
+		"SET NAMES latin1":                setsVariable | sticks,
+		"SET SESSION completion_type=1":   setsVariable | sticks,
+		"SET TRANSACTION READ ONLY":       setsVariable | setsIsolation | sticks,
+		"DROP DATABASE app":               sticks,
+		"IF 1 THEN SET autocommit=0; END": sticks,
+		"/*!40101 SET @a=1 */":            sticks,
+		"/*!99999 SELECT 1 */ SET @a=1":   sticks,
+		"/*M!100000 SET @a=1 */":          sticks,
+		"/* */ /*! SET @a=1 */":           sticks,
+		"--SET @a=1":                      sticks,
+		"SEL/* */ECT 1":                   sticks,
+		"\x00SELECT 1":                    sticks,
+		"\xa0SELECT 1":                    sticks,
+		"FLUSH TABLES WITH READ LOCK":     sticks,
+		"a_word_that_is_longer_than_all_that_tell_something": sticks,
+		"foo: BEGIN NOT ATOMIC END":                          sticks,
+	} {
+		if got := effectOf(text, false); got != want {
+			t.Errorf("%q: got %05b, want %05b", text, got, want)
+		}
+		if got := effectOf(text, true); got&want != want {
+			t.Errorf("%q as several: got %05b, want at least %05b", text, got, want)
+		}
+	}
+}
+
+func TestEffectOfSeveralStatements(t *testing.T) {
+	for text, want := range map[string]effect{
+		"SELECT 1;":                                   0,
+		"SELECT 1;\n":                                 0,
+		"SELECT 1; SELECT 2":                          0,
+		"UPDATE t SET a=1; UPDATE t SET a=2;":         0,
+		"UPDATE t SET a='1'; UPDATE t SET a='2'":      setsVariable, // a false alarm: a quote hides where they part
+		"SELECT ';'":                                  0,
+		"SELECT 1; SET @a=1":                          setsVariable,
+		"SELECT 1;SET sql_mode=0;USE app":             setsVariable | sticks,
+		";;BEGIN":                                     opensOrHides,
+		`SELECT '\'; SET @a=1 -- '`:                   setsVariable,
+		"SELECT 1 --\x01'\n; SET @a=1 -- '":           setsVariable,
+		"SELECT 1 /*!99999 ' */; SET @a=1 -- '":       setsVariable,
+		"SELECT $$ ' $$; SET tx_isolation='' -- '":    setsVariable | setsIsolation,
+		"SELECT `\x81`; SET autocommit=0 -- `":        setsVariable | sticks,
+		"SELECT 1 # ' \n; CALL p() # '":               opensOrHides,
+		"SELECT 1; /*! SET tx_isolation='' */":        setsVariable | setsIsolation,
+		"SELECT 1; IF 1 THEN SET tx_isolation=0; END": sticks,
+	} {
+		got := effectOf(text, true)
+		if got&want != want || want == 0 && got != 0 {
+			t.Errorf("%q: got %05b, want %05b", text, got, want)
+		}
+	}
+}
+
+func TestEffectOfDoesNotAllocate(t *testing.T) {
+	long := "SELECT * FROM t WHERE a = ? AND b IN (" + strings.Repeat("?, ", 1000) + "?)"
+	for _, text := range []string{long, "  /* trace */ insert into t values (?)", "SET SESSION time_zone = '+00:00'", "SELECT 1; SELECT 2"} {
+		if n := testing.AllocsPerRun(100, func() { effectOf(text, true) }); n != 0 {
+			t.Errorf("%.30s: %v allocations", text, n)
+		}
+	}
+}
+
+func TestSETIsRepeatable(t *testing.T) {
+	for query, want := range map[string]bool{
+		"":                                    true,
+		"time_zone='UTC'":                     true,
+		"tx_isolation=DEFAULT":                true,
+		"sql_mode=CONCAT(@@sql_mode,',ANSI')": false,
+		"sql_mode=@@sql_mode":                 false,
+		"tx_isolation=@@GLOBAL.tx_isolation":  false,
+		"initCommand=DO+1":                    true,
+		"initCommand=SET+@x=1":                true,
+		"initCommand=SET+SESSION+TRANSACTION+ISOLATION+LEVEL+SERIALIZABLE": false,
+		"initCommand=SET+binlog_format='MIXED'":                            false,
+		"initCommand=SET+TIME_ZONE='SYSTEM'":                               true,
+		"initCommand=SET+TIME_ZONE='SYSTEM'&time_zone='UTC'":               false,
+		"initCommand=CALL+prepare_session()":                               false,
+	} {
+		if got := testSession(t, "/?"+query).repeatable; got != want {
+			t.Errorf("%s: got %v, want %v", query, got, want)
+		}
+	}
+}

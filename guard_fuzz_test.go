@@ -1,0 +1,170 @@
+package mysqlinit_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/mysqlinit/mysqlinit/internal/testserver"
+)
+
+// fragments are what the texts are made of that look for a statement which
+// changes its session unnoticed.
+var fragments = strings.Split("SET|set |SESSION |LOCAL |@@|@@SESSION.|@@LOCAL . |tx_isolation|`tx_isolation`|TX_Isolation|binlog_format|time_zone|sql_mode|autocommit|"+
+	"=|:=|'SERIALIZABLE'|\"SERIALIZABLE\"|SERIALIZABLE|2|'STATEMENT'|MIXED|'+09:00'|'ANSI_QUOTES'|'NO_BACKSLASH_ESCAPES'|'ORACLE'|''|DEFAULT|0|1|,|;|; |"+
+	"TRANSACTION |ISOLATION |LEVEL |READ |UNCOMMITTED|ONLY|STATEMENT | FOR |SELECT 1|select|DO 1|DO |INSERT INTO keep VALUES ()|UPDATE keep SET id=1 WHERE id=1|"+
+	"(|)| |\t|\n|/*|*/|/*!|/*!50000 |/*!99999 |/*M!|/*M!100000 |#|-- |--|--\x7f|'|\"|`|\\|\\'|$$|\xa0|\x81|ö|"+
+	"EXECUTE |IMMEDIATE |'SET SESSION tx_isolation=''SERIALIZABLE'''|PREPARE s FROM |EXECUTE s|CALL drift()|BEGIN|NOT ATOMIC |END|IF 1 THEN |END IF|LOOP |LEAVE |x:|WHILE 1 DO |"+
+	"START TRANSACTION|COMMIT|ROLLBACK| AND CHAIN|USE mysql|USE |XA START 'a'|XA END 'a'|LOCK TABLES keep READ|UNLOCK TABLES|FLUSH TABLES|NAMES |latin1|gbk|CHARACTER SET |"+
+	"SAVEPOINT s|RELEASE SAVEPOINT s|EXPLAIN |ANALYZE |WITH a AS (SELECT 1) SELECT * FROM a|VALUES (1)|TABLE keep|SHOW TABLES|KILL |HANDLER keep OPEN|GET DIAGNOSTICS @x = NUMBER|"+
+	"CREATE |TEMPORARY |TABLE t (id INT)|DROP TABLE t|DROP DATABASE other|CREATE DATABASE other|completion_type|DELIMITER |RETURN |DECLARE x INT", "|")
+
+// changers are statements that change a session; a text is often one of them,
+// dressed up.
+var changers = []string{
+	"SET SESSION tx_isolation='SERIALIZABLE'", "SET @@tx_isolation='SERIALIZABLE'", "SET @@SESSION.time_zone='+09:00'", "SET time_zone=SYSTEM",
+	"SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED", "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", "SET binlog_format=MIXED", "SET LOCAL binlog_format='STATEMENT'",
+	"SET autocommit=0", "USE mysql", "BEGIN", "START TRANSACTION", "CALL drift()", "EXECUTE IMMEDIATE 'SET SESSION tx_isolation=''SERIALIZABLE'''",
+	"BEGIN NOT ATOMIC SET SESSION tx_isolation='SERIALIZABLE'; END", "IF 1 THEN SET SESSION tx_isolation='SERIALIZABLE'; END IF", "SET STATEMENT sql_mode='' FOR SET SESSION tx_isolation='SERIALIZABLE'",
+	"SET STATEMENT sql_mode='' FOR CALL drift()", "COMMIT AND CHAIN", "XA START 'a'", "LOCK TABLES keep READ", "SET sql_mode='ORACLE'", "SET sql_mode='NO_BACKSLASH_ESCAPES'", "SET completion_type=1",
+}
+
+// harmless are statements that come before or around one.
+var harmless = []string{"", "", "", ";", "SELECT 1;", "DO 1 ; ", "SELECT '\\';", "SELECT '\\'';';", "/* */", "-- \n", "# ;\n", "/*!99999 SELECT 1 */", "/*!99999 ' */", "SELECT 1 /*!99999 ' */;", "SELECT ';", "(SELECT 1);", "SELECT \"'\";", "SELECT `a", "--\x7f'\n", "SELECT 1 --\xa0'\n;", "\xa0", "/*! ", "/*M!50000 ", "SELECT 1;/*! "}
+
+// dressed returns one of the changers in one of the spellings that a server may
+// take for the same.
+func dressed(random *rand.Rand) string {
+	pick := func(from []string) string { return from[random.IntN(len(from))] }
+	var b strings.Builder
+	b.WriteString(pick(harmless))
+	for _, r := range pick(changers) {
+		switch {
+		case r == ' ' && random.IntN(4) == 0:
+			b.WriteString(pick([]string{"\t", "\n", "  ", "/**/", "/* SELECT */", " -- c\n", "#\n", "/*! */", "\v", "\f"}))
+		case r == '=' && random.IntN(4) == 0:
+			b.WriteString(pick([]string{" := ", " = ", ":=", "/**/="}))
+		case random.IntN(3) == 0:
+			b.WriteString(strings.ToLower(string(r)))
+		default:
+			b.WriteRune(r)
+		}
+	}
+	b.WriteString(pick([]string{"", "", ";", " */", "; SELECT 1", "; SELECT '", " -- '", "#", "\n"}))
+	return b.String()
+}
+
+// guardedPool is a pool of one connection on a server with what the texts name.
+func guardedPool(tb testing.TB, params string) *sql.DB {
+	s := testserver.New(tb, testserver.Config{Binlog: "MIXED", Args: []string{"--max-statement-time=1"}}) // for LOOP without an end
+	setUp, err := sql.Open("mysql", s.DSN(testserver.Root, ""))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer setUp.Close()
+	for _, statement := range []string{
+		"CREATE TABLE keep (id INT AUTO_INCREMENT PRIMARY KEY) ENGINE=InnoDB",
+		"CREATE PROCEDURE drift() SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+		"CREATE PROCEDURE mysql.drift() SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+	} {
+		if _, err := setUp.Exec(statement); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return onePool(tb, s, guarded+params)
+}
+
+// checkText runs a text on the guarded connection and reads back what the next
+// user gets. It reports whether the text had changed the session.
+func checkText(tb testing.TB, db *sql.DB, text string) (changed bool) {
+	tb.Helper()
+	ctx := context.Background()
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		tb.Fatalf("%q: %v", text, err)
+	}
+	// The whole text: what follows an error does not run.
+	_, err = conn.ExecContext(ctx, text)
+	if _, answered := errors.AsType[*mysql.MySQLError](err); err == nil || answered {
+		left, _, err := readState(ctx, conn)
+		changed = err == nil && left != promised
+	}
+	conn.Close()
+	got, _, err := readState(ctx, db)
+	if err != nil || got != promised {
+		tb.Errorf("%q: the next user got %+v, %v", text, got, err)
+	}
+	if lower := strings.ToLower(text); strings.Contains(lower, "isolation") && !strings.Contains(lower, "session") {
+		// It may have been that of the next transaction, which no variable shows.
+		tx, err := db.BeginTx(ctx, nil)
+		if err != nil {
+			tb.Fatalf("%q: %v", text, err)
+		}
+		defer func() { _ = tx.Rollback() }()
+		if err := tx.QueryRow("SELECT COUNT(*) FROM keep").Scan(new(int)); err != nil {
+			tb.Errorf("%q: %v", text, err)
+		}
+		if level := transactionLevel(tb, tx); level != "READ COMMITTED" {
+			tb.Errorf("%q: the next transaction is %s", text, level)
+		}
+	}
+	return changed
+}
+
+func TestGuardMissesNoSpelling(t *testing.T) {
+	for _, params := range []string{"", "&multiStatements=true"} {
+		t.Run(params, func(t *testing.T) {
+			db := guardedPool(t, params)
+			seed := rand.Uint64()
+			t.Logf("seed %d", seed)
+			random := rand.New(rand.NewPCG(seed, 0))
+			changed := 0
+			for range 1000 {
+				if checkText(t, db, dressed(random)) {
+					changed++
+				}
+				if t.Failed() {
+					return
+				}
+			}
+			t.Logf("%d of 1000 texts changed their session", changed)
+			if changed < 100 {
+				t.Errorf("only %d texts changed a session: the test shows nothing", changed)
+			}
+		})
+	}
+}
+
+func FuzzGuardMissesNothing(f *testing.F) {
+	db := guardedPool(f, "&multiStatements=true")
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 50 {
+		f.Add([]byte(dressed(random)), false)
+		picks := make([]byte, 8)
+		for i := range picks {
+			picks[i] = byte(random.IntN(len(fragments)))
+		}
+		f.Add(picks, true)
+	}
+	f.Fuzz(func(t *testing.T, data []byte, pick bool) {
+		text := string(data)
+		if pick { // each byte is a fragment
+			var b strings.Builder
+			for _, n := range data {
+				b.WriteString(fragments[int(n)%len(fragments)])
+			}
+			text = b.String()
+		}
+		for _, word := range []string{"GLOBAL", "SHUTDOWN", "KILL"} { // what would end or change the server
+			if strings.Contains(strings.ToUpper(text), word) {
+				t.Skip()
+			}
+		}
+		checkText(t, db, text)
+	})
+}

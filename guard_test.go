@@ -1,0 +1,636 @@
+package mysqlinit_test
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/mysqlinit/mysqlinit"
+	"github.com/mysqlinit/mysqlinit/internal/testserver"
+)
+
+// state is what a guarded session promises, and what decides whether it may.
+type state struct {
+	isolation, binlog, timeZone, database string
+	autocommit, inTransaction             bool
+}
+
+var promised = state{isolation: "READ-COMMITTED", binlog: "ROW", timeZone: "+03:00", database: "test", autocommit: true}
+
+// guarded is the DSN's parameters of the sessions of promised.
+const guarded = "guard=true&time_zone=%27%2B03:00%27"
+
+type queryRower interface {
+	QueryRowContext(context.Context, string, ...any) *sql.Row
+}
+
+func readState(ctx context.Context, q queryRower) (s state, id int64, err error) {
+	var database sql.NullString
+	// LIMIT 1 stands above a sql_select_limit of 0.
+	err = q.QueryRowContext(ctx, "SELECT @@SESSION.tx_isolation, @@SESSION.binlog_format, @@SESSION.time_zone, DATABASE(), @@autocommit, @@in_transaction, CONNECTION_ID() LIMIT 1").
+		Scan(&s.isolation, &s.binlog, &s.timeZone, &database, &s.autocommit, &s.inTransaction, &id)
+	s.database = database.String
+	return s, id, err
+}
+
+// onePool is a guarded pool of one connection.
+func onePool(t testing.TB, s *testserver.Server, params string, opts ...mysqlinit.Option) *sql.DB {
+	t.Helper()
+	db, err := mysqlinit.Open(s.DSN(testserver.Root, params), opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	db.SetMaxOpenConns(1)
+	return db
+}
+
+func TestGuardRestoresOrCloses(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	root := open(t, s.DSN(testserver.Root, ""))
+	execAll(t, root,
+		"CREATE TABLE test.keep (id INT AUTO_INCREMENT PRIMARY KEY) ENGINE=InnoDB",
+		"CREATE PROCEDURE test.drift() SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+		"CREATE PROCEDURE test.opening() START TRANSACTION",
+		"CREATE PROCEDURE test.manual() SET autocommit = 0")
+	const same, restored, closed = "same", "restored", "closed"
+	inTx := func(statements ...string) func(*sql.Conn) error {
+		return func(c *sql.Conn) error {
+			tx, err := c.BeginTx(context.Background(), &sql.TxOptions{Isolation: sql.LevelSerializable})
+			if err != nil {
+				return err
+			}
+			for _, statement := range statements {
+				if _, err := tx.Exec(statement); err != nil {
+					return errors.Join(err, tx.Rollback())
+				}
+			}
+			return tx.Commit()
+		}
+	}
+	prepared := func(query string, args ...any) func(*sql.Conn) error {
+		return func(c *sql.Conn) error {
+			stmt, err := c.PrepareContext(context.Background(), query)
+			if err != nil {
+				return err
+			}
+			_, err = stmt.Exec(args...)
+			return errors.Join(err, stmt.Close())
+		}
+	}
+	text := func(statements ...string) func(*sql.Conn) error {
+		return func(c *sql.Conn) error {
+			for _, statement := range statements {
+				if _, err := c.ExecContext(context.Background(), statement); err != nil {
+					return fmt.Errorf("%s: %w", statement, err)
+				}
+			}
+			return nil
+		}
+	}
+	raw := func(use func(any) error) func(*sql.Conn) error {
+		return func(c *sql.Conn) error { return c.Raw(use) }
+	}
+	for _, test := range []struct {
+		name string
+		run  func(*sql.Conn) error
+		want string
+	}{
+		{"a query", text("DO 1", "INSERT INTO keep VALUES ()"), same},
+		{"a transaction", inTx("INSERT INTO keep VALUES ()"), same},
+		{"SET", text("SET SESSION tx_isolation = 'SERIALIZABLE', time_zone = '+09:00'"), restored},
+		{"SET binlog_format", text("SET binlog_format = 'MIXED'"), restored},
+		{"the next transaction's level", text("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"), restored},
+		{"SET in a transaction", inTx("SET SESSION time_zone = '+09:00'"), restored},
+		{"a SET that fails half way", func(c *sql.Conn) error {
+			if text("SET time_zone = '+09:00'; SET sql_mode = 'BOGUS'")(c) == nil {
+				return errors.New("no error")
+			}
+			return nil
+		}, restored},
+		{"several statements", text("DO 1; SET time_zone = '+09:00'; DO 2"), restored},
+		{"a query with a SET in it", func(c *sql.Conn) error {
+			rows, err := c.QueryContext(context.Background(), "SELECT 1; SET time_zone = '+09:00'")
+			if err != nil {
+				return err
+			}
+			return rows.Close()
+		}, restored},
+		{"a prepared SET", prepared("SET time_zone = ?", "+09:00"), restored},
+		{"a SET with arguments", func(c *sql.Conn) error {
+			_, err := c.ExecContext(context.Background(), "SET time_zone = ?", "+09:00")
+			return err
+		}, restored},
+		{"Raw", raw(func(conn any) error {
+			_, err := conn.(driver.ExecerContext).ExecContext(context.Background(), "SET time_zone = '+09:00'", nil)
+			return err
+		}), restored},
+		{"Raw without context", raw(func(conn any) error {
+			_, err := conn.(interface {
+				Exec(string, []driver.Value) (driver.Result, error)
+			}).Exec("SET time_zone = '+09:00'", nil)
+			return err
+		}), restored},
+		{"Raw Query without context", raw(func(conn any) error {
+			rows, err := conn.(interface {
+				Query(string, []driver.Value) (driver.Rows, error)
+			}).Query("SET time_zone = '+09:00'", nil)
+			if err != nil {
+				return err
+			}
+			return rows.Close()
+		}), restored},
+		{"Raw Prepare without context", raw(func(conn any) error {
+			stmt, err := conn.(driver.Conn).Prepare("SET time_zone = '+09:00'")
+			if err != nil {
+				return err
+			}
+			_, err = stmt.Exec(nil)
+			return errors.Join(err, stmt.Close())
+		}), restored},
+		{"CALL in a transaction", inTx("CALL drift()"), restored},
+		{"BEGIN in a transaction", inTx("BEGIN"), restored},
+		{"COMMIT AND CHAIN in a transaction", inTx("COMMIT AND CHAIN"), restored},
+		{"EXECUTE IMMEDIATE in a transaction", inTx("EXECUTE IMMEDIATE 'SET SESSION tx_isolation=''SERIALIZABLE'''"), restored},
+		{"CALL", text("CALL drift()"), closed},
+		{"CALL that opens a transaction", text("CALL opening()"), closed},
+		{"a prepared CALL", prepared("CALL opening()"), closed},
+		{"EXECUTE", text("PREPARE s FROM 'SET time_zone=''+09:00'''", "EXECUTE s"), closed},
+		{"EXECUTE IMMEDIATE", text("EXECUTE IMMEDIATE 'START TRANSACTION'"), closed},
+		{"BEGIN NOT ATOMIC", text("BEGIN NOT ATOMIC SET SESSION tx_isolation='SERIALIZABLE'; END"), closed},
+		{"IF", text("IF 1 THEN SET SESSION tx_isolation='SERIALIZABLE'; END IF"), closed},
+		{"BEGIN", text("BEGIN"), closed},
+		{"START TRANSACTION", text("START TRANSACTION"), closed},
+		{"START TRANSACTION, COMMIT AND CHAIN", text("START TRANSACTION", "COMMIT AND CHAIN"), closed},
+		{"XA", text("XA START 'a'"), closed},
+		{"XA in what was a transaction", func(c *sql.Conn) error {
+			if inTx("COMMIT", "XA START 'b'")(c) == nil {
+				return errors.New("COMMIT inside XA: no error")
+			}
+			return nil
+		}, closed},
+		{"USE", text("USE mysql"), closed},
+		{"USE in a transaction", inTx("USE mysql"), closed},
+		{"LOCK TABLES", text("LOCK TABLES keep WRITE"), closed},
+		{"SET autocommit", text("SET autocommit = 0"), closed},
+		{"SET autocommit in a transaction", inTx("SET @@SESSION.autocommit = 0"), closed},
+		{"SET NAMES", text("SET NAMES latin1"), closed},
+		{"SET TRANSACTION READ ONLY", text("SET TRANSACTION READ ONLY"), closed},
+		{"an executable comment", text("/*!50000 SET SESSION tx_isolation='SERIALIZABLE' */"), closed},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			db := onePool(t, s, guarded+"&multiStatements=true")
+			conn, err := db.Conn(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, before, err := readState(t.Context(), conn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := test.run(conn); err != nil {
+				t.Fatal(err)
+			}
+			conn.Close()
+			tx, err := db.BeginTx(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = tx.Rollback() }()
+			if _, err := tx.Exec("INSERT INTO keep VALUES ()"); err != nil {
+				t.Error(err)
+			}
+			if level := transactionLevel(t, tx); level != "READ COMMITTED" {
+				t.Errorf("the next transaction is %s", level)
+			}
+			if err := tx.Rollback(); err != nil {
+				t.Error(err)
+			}
+			got, after, err := readState(t.Context(), db)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != promised {
+				t.Errorf("the next user got %+v", got)
+			}
+			if (after != before) != (test.want == closed) {
+				t.Errorf("connection %d, then %d: want it %s", before, after, test.want)
+			}
+		})
+	}
+}
+
+// transactionLevel reads the level of the transaction that is open, which the
+// session's variable does not show. InnoDB renews that table each 100 ms.
+func transactionLevel(t testing.TB, q queryRower) (level string) {
+	t.Helper()
+	for range 50 {
+		err := q.QueryRowContext(context.Background(), "SELECT trx_isolation_level FROM information_schema.innodb_trx WHERE trx_mysql_thread_id = CONNECTION_ID()").Scan(&level)
+		if err == nil {
+			return level
+		}
+		if !errors.Is(err, sql.ErrNoRows) {
+			t.Fatal(err)
+		}
+		time.Sleep(110 * time.Millisecond)
+	}
+	t.Fatal("InnoDB does not show the transaction")
+	return ""
+}
+
+func TestGuardRoundTrips(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	var turns atomic.Int32
+	registerTurns(t, "guard-turns", &turns)
+	db, err := sql.Open(mysqlinit.DriverName, testserver.Root+"@guard-turns("+s.Addr+")/test?"+guarded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	count := func(use func(conn *sql.Conn)) int32 {
+		t.Helper()
+		turns.Store(0)
+		conn, err := db.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		use(conn)
+		conn.Close()
+		return turns.Load()
+	}
+	exec := func(query string, args ...any) func(*sql.Conn) {
+		return func(conn *sql.Conn) {
+			if _, err := conn.ExecContext(t.Context(), query, args...); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	nothing := func(*sql.Conn) {}
+	count(nothing)
+	for _, test := range []struct {
+		name string
+		use  func(*sql.Conn)
+		want int32
+	}{
+		{"a clean checkout", nothing, 0},
+		{"a query", exec("DO 1"), 1},
+		{"after a query", nothing, 0},
+		{"a SET", exec("SET time_zone = '+09:00'"), 1},
+		{"after a SET", nothing, 1},
+		{"once restored", nothing, 0},
+		// Prepare, execute, query: closing a statement has no answer.
+		{"a SET prepared and closed, a query", func(conn *sql.Conn) {
+			exec("SET time_zone = ?", "+09:00")(conn)
+			exec("DO 1")(conn)
+		}, 3},
+		{"after it was prepared", nothing, 1},
+		{"and ever after", nothing, 1},
+	} {
+		if got := count(test.use); got != test.want {
+			t.Errorf("%s: %d round trips, want %d", test.name, got, test.want)
+		}
+	}
+}
+
+func TestGuardOnAnOrdinaryAccount(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	db := open(t, s.DSN(testserver.App, "guard=true"))
+	db.SetMaxOpenConns(1)
+	_, before, err := readState(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	execAll(t, db, "SET SESSION tx_isolation = 'SERIALIZABLE'")
+	got, after, err := readState(t.Context(), db)
+	if err != nil || got.isolation != "READ-COMMITTED" || got.binlog != "MIXED" || after != before {
+		t.Errorf("got %+v, connection %d after %d, %v", got, after, before, err)
+	}
+}
+
+// What the settings leave to the server, no SET restores.
+func TestGuardClosesWhatTheServerDecides(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	for _, test := range []struct{ params, statement string }{
+		{"isolation=server", "SET SESSION tx_isolation = 'SERIALIZABLE'"},
+		{"isolation=server", "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"},
+		{"binlog=server", "SET binlog_format = 'STATEMENT'"},
+		{"binlog=assert", "SET binlog_format = 'ROW'"},
+		{"sql_mode=CONCAT(@@sql_mode,',ANSI')", "SET sql_mode = ''"},
+		{"initCommand=SET+tx_isolation='SERIALIZABLE'", "SET SESSION tx_isolation = 'READ-UNCOMMITTED'"},
+		{"initCommand=SET+SESSION+TRANSACTION+ISOLATION+LEVEL+SERIALIZABLE", "SET @x = 1"},
+	} {
+		db := onePool(t, s, "guard=true&"+test.params)
+		read := func() (got [2]any) {
+			t.Helper()
+			session, _, err := readState(t.Context(), db)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return [2]any{session, readVariable(t, db, "@@sql_mode")}
+		}
+		before := read()
+		execAll(t, db, test.statement)
+		if after := read(); after != before {
+			t.Errorf("%s, then %s: got %v, want %v", test.params, test.statement, after, before)
+		}
+	}
+}
+
+func TestGuardKeepsAConfigsParams(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	for _, callback := range []bool{false, true} {
+		cfg, err := mysql.ParseDSN(s.DSN(testserver.Root, guarded))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if callback {
+			err := cfg.Apply(mysql.BeforeConnect(func(_ context.Context, c *mysql.Config) error {
+				c.Params["time_zone"] = "'+05:00'"
+				return nil
+			}))
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		c, err := mysqlinit.NewConnector(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		db := sql.OpenDB(c)
+		defer db.Close()
+		db.SetMaxOpenConns(1)
+		before, id, err := readState(t.Context(), db)
+		if err != nil {
+			t.Fatal(err)
+		}
+		execAll(t, db, "SET time_zone = '+09:00', SESSION tx_isolation = 'SERIALIZABLE'")
+		after, newID, err := readState(t.Context(), db)
+		if err != nil || after != before || (newID != id) != callback {
+			t.Errorf("callback %v: got %+v, want %+v, connection %d after %d, %v", callback, after, before, newID, id, err)
+		}
+	}
+}
+
+func TestFailedRestorationIsErrBadConnAndLogged(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	var log strings.Builder
+	// Without autocommit every statement leaves a transaction open, in which
+	// binlog_format cannot be set: error 1679.
+	db := onePool(t, s, "guard=true&autocommit=0&time_zone=%27%2B03:00%27", mysqlinit.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+	execAll(t, db, "CREATE TABLE keep (id INT) ENGINE=InnoDB")
+	conn, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for _, statement := range []string{"SET @secret = 'hunter2'", "SELECT * FROM keep"} {
+		if _, err := conn.ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err = conn.Raw(func(raw any) error {
+		if err := raw.(driver.SessionResetter).ResetSession(t.Context()); err != driver.ErrBadConn {
+			t.Errorf("ResetSession returned %v", err)
+		}
+		if raw.(driver.Validator).IsValid() {
+			t.Error("the connection still counts as valid")
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"level=WARN", "could not be restored", "Error 1679"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log lacks %q: %s", want, &log)
+		}
+	}
+	conn.Close()
+	wantSession(t, db, "READ-COMMITTED", "ROW") // on another connection
+}
+
+func TestGuardLogsWhyItCloses(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	var log strings.Builder
+	db := onePool(t, s, guarded, mysqlinit.WithLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))))
+	execAll(t, db, "SET NAMES utf8mb4, @x = 'hunter2'", "DO 1")
+	if !strings.Contains(log.String(), `statement="SET NAMES`) || strings.Contains(log.String(), "hunter2") {
+		t.Errorf("logged %s", &log)
+	}
+}
+
+// What no text shows: the limits that WithGuard documents.
+func TestGuardDoesNotSeeStoredFunctionsAndTriggers(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED", Args: []string{"--log-bin-trust-function-creators=1"}})
+	root := open(t, s.DSN(testserver.Root, ""))
+	execAll(t, root,
+		"CREATE TABLE test.keep (id INT) ENGINE=InnoDB",
+		"CREATE FUNCTION test.drift() RETURNS INT BEGIN SET SESSION tx_isolation = 'SERIALIZABLE'; RETURN 1; END",
+		"CREATE TRIGGER test.drifts BEFORE INSERT ON test.keep FOR EACH ROW SET SESSION tx_isolation = 'SERIALIZABLE'")
+	for _, statement := range []string{"SELECT drift()", "INSERT INTO keep VALUES (1)"} {
+		db := onePool(t, s, guarded)
+		execAll(t, db, statement)
+		got, _, err := readState(t.Context(), db)
+		if err != nil || got.isolation != "SERIALIZABLE" {
+			t.Errorf("%s: got %+v, %v: the guard sees it now; say so in its doc comment", statement, got, err)
+		}
+	}
+	// And what goes around it.
+	db := onePool(t, s, guarded)
+	conn, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = conn.Raw(func(raw any) error {
+		below := raw.(interface{ Unwrap() driver.Conn }).Unwrap()
+		_, err := below.(driver.ExecerContext).ExecContext(t.Context(), "SET SESSION tx_isolation = 'SERIALIZABLE'", nil)
+		return err
+	})
+	conn.Close()
+	if got, _, readErr := readState(t.Context(), db); err != nil || readErr != nil || got.isolation != "SERIALIZABLE" {
+		t.Errorf("through Unwrap: got %+v, %v, %v", got, err, readErr)
+	}
+}
+
+func TestGuardOverWrapNamesWhatIsMissing(t *testing.T) {
+	closed := false
+	parent := &fakeConnector{connect: func(context.Context) (driver.Conn, error) {
+		return &fakeConn{exec: func(context.Context) error { t.Error("a statement ran"); return nil }, onClose: func() { closed = true }}, nil
+	}}
+	_, err := wrap(t, parent, mysqlinit.WithGuard(true)).Connect(t.Context())
+	if err == nil || !closed {
+		t.Fatalf("got %v, closed %v", err, closed)
+	}
+	for _, want := range []string{"WithGuard", "fakeConn", "BeginTx", "ResetSession"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q lacks %q", err, want)
+		}
+	}
+}
+
+func TestGuardOverWrapOfTheDriver(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	parent, err := (&mysql.MySQLDriver{}).OpenConnector(s.DSN(testserver.Root, "multiStatements=true"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := sql.OpenDB(wrap(t, parent, mysqlinit.WithGuard(true)))
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	execAll(t, db, "DO 1; SET SESSION tx_isolation = 'SERIALIZABLE'")
+	wantSession(t, db, "READ-COMMITTED", "ROW")
+}
+
+// allocations counts them for each use of a pool.
+func allocations(t *testing.T, db *sql.DB) map[string]float64 {
+	t.Helper()
+	ctx := context.Background()
+	db.SetMaxOpenConns(1)
+	prepared, err := db.PrepareContext(ctx, "SELECT ?")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer prepared.Close()
+	allocs := make(map[string]float64)
+	for name, use := range map[string]func() error{
+		"ping":                 func() error { return db.PingContext(ctx) },
+		"exec":                 func() error { _, err := db.ExecContext(ctx, "DO 1"); return err },
+		"query":                func() error { return db.QueryRowContext(ctx, "SELECT 1").Scan(new(int)) },
+		"query with arguments": func() error { return db.QueryRowContext(ctx, "SELECT ?", 1).Scan(new(int)) },
+		"prepared query":       func() error { return prepared.QueryRowContext(ctx, 1).Scan(new(int)) },
+		"transaction": func() error {
+			tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelSerializable})
+			if err != nil {
+				return err
+			}
+			return tx.Commit()
+		},
+	} {
+		allocs[name] = testing.AllocsPerRun(200, func() {
+			if err := use(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	return allocs
+}
+
+func TestGuardAllocatesNothing(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	bare, err := sql.Open("mysql", s.DSN(testserver.Root, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bare.Close()
+	plain, guard := allocations(t, bare), allocations(t, onePool(t, s, guarded))
+	for name := range plain {
+		if guard[name] > plain[name] {
+			t.Errorf("%s: %v allocations, with the plain driver %v", name, guard[name], plain[name])
+		}
+	}
+}
+
+// TestGuardUnderLoad lets many users do to pooled sessions what they should not.
+func TestGuardUnderLoad(t *testing.T) {
+	lasts := 30 * time.Second
+	if testing.Short() {
+		lasts = 3 * time.Second
+	}
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	root := open(t, s.DSN(testserver.Root, ""))
+	execAll(t, root,
+		"CREATE TABLE test.keep (id INT AUTO_INCREMENT PRIMARY KEY) ENGINE=InnoDB",
+		"CREATE PROCEDURE test.drift() SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE")
+	db := open(t, s.DSN(testserver.Root, guarded+"&multiStatements=true"))
+	db.SetMaxOpenConns(16)
+	db.SetMaxIdleConns(16)
+	setPrepared, err := db.Prepare("SET time_zone = ?")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer setPrepared.Close()
+	texts := []string{
+		"SET SESSION tx_isolation = 'SERIALIZABLE'", "SET @@tx_isolation = 'READ-UNCOMMITTED'",
+		"SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", "SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED, READ ONLY",
+		"SET binlog_format = 'STATEMENT'", "set LOCAL time_zone = '+09:00'", "/* c */ SET time_zone = 'SYSTEM'",
+		"SELECT 1; SET time_zone = '+09:00', tx_isolation = 'SERIALIZABLE'; SELECT 2", "SET autocommit = 0", "USE mysql", "BEGIN",
+		"START TRANSACTION READ ONLY", "CALL drift()", "LOCK TABLES keep READ", "SET sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES'",
+		"EXECUTE IMMEDIATE 'SET time_zone = ''+09:00'''", "BEGIN NOT ATOMIC SET SESSION tx_isolation='SERIALIZABLE'; END",
+		"SELECT 1", "DO 1", "INSERT INTO keep VALUES ()", "SELECT nonsense",
+	}
+	var checkouts, changes, failed atomic.Int64
+	deadline := time.Now().Add(lasts)
+	var all sync.WaitGroup
+	for i := range 64 {
+		random := rand.New(rand.NewPCG(1, uint64(i)))
+		all.Go(func() {
+			for time.Now().Before(deadline) && failed.Load() == 0 {
+				conn, err := db.Conn(context.Background())
+				if err != nil {
+					t.Errorf("checkout: %v", err)
+					failed.Add(1)
+					return
+				}
+				got, _, err := readState(context.Background(), conn)
+				if err != nil || got != promised {
+					t.Errorf("a checkout got %+v, %v", got, err)
+					failed.Add(1)
+				}
+				checkouts.Add(1)
+				ctx, cancel := context.WithCancel(context.Background())
+				if random.IntN(20) == 0 {
+					cancel()
+					ctx, cancel = context.WithTimeout(context.Background(), time.Duration(random.IntN(1000))*time.Microsecond)
+				}
+				var ops interface {
+					ExecContext(context.Context, string, ...any) (sql.Result, error)
+				} = conn
+				var tx *sql.Tx
+				if random.IntN(3) == 0 {
+					if tx, err = conn.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelSerializable}); err == nil {
+						ops = tx
+					}
+				}
+				for range 1 + random.IntN(2) {
+					if random.IntN(5) == 0 {
+						_, _ = ops.ExecContext(ctx, "SET SESSION tx_isolation = ?", "SERIALIZABLE")
+					} else {
+						_, _ = ops.ExecContext(ctx, texts[random.IntN(len(texts))])
+					}
+				}
+				if tx != nil {
+					if random.IntN(2) == 0 {
+						_ = tx.Commit()
+					} else {
+						_ = tx.Rollback()
+					}
+				}
+				if after, _, err := readState(ctx, conn); err == nil && after != promised {
+					changes.Add(1)
+				}
+				cancel()
+				conn.Close()
+				if random.IntN(10) == 0 {
+					_, _ = setPrepared.ExecContext(context.Background(), "+09:00") // on any connection
+				}
+			}
+		})
+	}
+	all.Wait()
+	t.Logf("%d checkouts, %d sessions changed by their users", checkouts.Load(), changes.Load())
+	if changes.Load() < 100 {
+		t.Errorf("only %d sessions were changed: the test shows nothing", changes.Load())
+	}
+}

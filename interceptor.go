@@ -1,0 +1,192 @@
+package mysqlinit
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"sync"
+
+	"github.com/ngrok/sqlmw"
+)
+
+// connectIntercepted lays sqlmw and the user's interceptors over one prepared
+// connection. The layers are made anew for each connection, so that it is known
+// which connections were opened below, to be closed whichever way an interceptor
+// fails: sqlmw drops them.
+func (c *Connector) connectIntercepted(ctx context.Context) (driver.Conn, error) {
+	below := &openedBelow{Connector: c}
+	handedOut := false
+	defer func() {
+		if !handedOut { // also on a panic
+			below.close()
+		}
+	}()
+	layers := make([]*interceptor, len(c.interceptors))
+	var connector driver.Connector = below
+	for n, i := range slices.Backward(c.interceptors) {
+		layers[n] = &interceptor{Interceptor: i}
+		connector = intercept(connector, layers[n])
+	}
+	conn, err := connector.Connect(ctx)
+	if errors.Is(err, driver.ErrBadConn) {
+		return nil, &InitError{Reason: "an interceptor's ConnectorConnect failed", Err: errLost}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(below.opened) == 0 {
+		conn.Close()
+		return nil, errors.New("mysqlinit: an interceptor's ConnectorConnect returned a connection that nothing has prepared: it has to take one from the Connect of the connector that it is given")
+	}
+	handedOut = true
+	return &interceptedConn{connMethods: conn.(connMethods), below: layers[len(layers)-1].conn}, nil
+}
+
+// intercept lays sqlmw over a connector. sqlmw takes drivers only.
+func intercept(c driver.Connector, i *interceptor) driver.Connector {
+	over, _ := sqlmw.Driver(connectorDriver{c}, i).(driver.DriverContext).OpenConnector("") // no error: connectorDriver has none
+	return over
+}
+
+// interceptedConn is sqlmw's connection, with a way to the one below it.
+type interceptedConn struct {
+	connMethods
+	below driver.Conn
+}
+
+// Unwrap returns the connection below sqlmw. No interceptor sees what is sent there.
+func (c *interceptedConn) Unwrap() driver.Conn { return c.below }
+
+// openedBelow is the prepared connector that interceptors see, and remembers
+// what it has opened.
+type openedBelow struct {
+	*Connector
+	mu     sync.Mutex // an interceptor may open several at once
+	opened []driver.Conn
+}
+
+func (b *openedBelow) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := b.connectPrepared(notNil(ctx))
+	if err == nil {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.opened = append(b.opened, conn)
+	}
+	return conn, err
+}
+
+func (b *openedBelow) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, conn := range b.opened {
+		conn.Close()
+	}
+}
+
+// connectorDriver gives sqlmw a connector in the only form that it takes. Its
+// Open connects as well: it is no way around.
+type connectorDriver struct{ connector driver.Connector }
+
+func (d connectorDriver) OpenConnector(string) (driver.Connector, error) { return d.connector, nil }
+
+func (d connectorDriver) Open(string) (driver.Conn, error) {
+	return d.connector.Connect(context.Background())
+}
+
+// interceptor is a user's interceptor, kept to what sqlmw relies on: sqlmw
+// passes nil contexts, drops what comes beside an error, and wraps nil.
+type interceptor struct {
+	sqlmw.Interceptor
+	conn driver.Conn // what ConnectorConnect returned
+}
+
+func notNil(ctx context.Context) context.Context {
+	if ctx == nil {
+		return context.Background()
+	}
+	return ctx
+}
+
+// isNil also knows a nil pointer in an interface.
+func isNil(v any) bool {
+	if v == nil {
+		return true
+	}
+	r := reflect.ValueOf(v)
+	return r.Kind() == reflect.Pointer && r.IsNil()
+}
+
+// settle makes of what a method returned either a value or an error: it lets go
+// of a value beside an error, and neither of both is an error too.
+func settle[T any](i *interceptor, method string, value T, err error, letGo func(T) error) error {
+	switch nothing := isNil(value); {
+	case err == nil && nothing:
+		return fmt.Errorf("mysqlinit: interceptor %T: its %s returned neither a value nor an error", i.Interceptor, method)
+	case err != nil && !nothing && letGo != nil:
+		_ = letGo(value)
+	}
+	return err
+}
+
+func (i *interceptor) ConnectorConnect(ctx context.Context, c driver.Connector) (driver.Conn, error) {
+	conn, err := i.Interceptor.ConnectorConnect(notNil(ctx), c)
+	i.conn = conn
+	return conn, settle(i, "ConnectorConnect", conn, err, nil) // connectIntercepted closes
+}
+
+func (i *interceptor) ConnBeginTx(ctx context.Context, c driver.ConnBeginTx, opts driver.TxOptions) (context.Context, driver.Tx, error) {
+	ctx, tx, err := i.Interceptor.ConnBeginTx(notNil(ctx), c, opts)
+	return ctx, tx, settle(i, "ConnBeginTx", tx, err, driver.Tx.Rollback)
+}
+
+func (i *interceptor) ConnPrepareContext(ctx context.Context, c driver.ConnPrepareContext, query string) (context.Context, driver.Stmt, error) {
+	ctx, stmt, err := i.Interceptor.ConnPrepareContext(notNil(ctx), c, query)
+	return ctx, stmt, settle(i, "ConnPrepareContext", stmt, err, driver.Stmt.Close)
+}
+
+func (i *interceptor) ConnExecContext(ctx context.Context, c driver.ExecerContext, query string, args []driver.NamedValue) (driver.Result, error) {
+	result, err := i.Interceptor.ConnExecContext(notNil(ctx), c, query, args)
+	return result, settle(i, "ConnExecContext", result, err, nil)
+}
+
+func (i *interceptor) ConnQueryContext(ctx context.Context, c driver.QueryerContext, query string, args []driver.NamedValue) (context.Context, driver.Rows, error) {
+	ctx, rows, err := i.Interceptor.ConnQueryContext(notNil(ctx), c, query, args)
+	return ctx, rows, settle(i, "ConnQueryContext", rows, err, driver.Rows.Close)
+}
+
+func (i *interceptor) StmtExecContext(ctx context.Context, stmt driver.StmtExecContext, query string, args []driver.NamedValue) (driver.Result, error) {
+	result, err := i.Interceptor.StmtExecContext(notNil(ctx), stmt, query, args)
+	return result, settle(i, "StmtExecContext", result, err, nil)
+}
+
+func (i *interceptor) StmtQueryContext(ctx context.Context, stmt driver.StmtQueryContext, query string, args []driver.NamedValue) (context.Context, driver.Rows, error) {
+	ctx, rows, err := i.Interceptor.StmtQueryContext(notNil(ctx), stmt, query, args)
+	return ctx, rows, settle(i, "StmtQueryContext", rows, err, driver.Rows.Close)
+}
+
+func (i *interceptor) ConnPing(ctx context.Context, c driver.Pinger) error {
+	return i.Interceptor.ConnPing(notNil(ctx), c)
+}
+
+func (i *interceptor) StmtClose(ctx context.Context, stmt driver.Stmt) error {
+	return i.Interceptor.StmtClose(notNil(ctx), stmt)
+}
+
+func (i *interceptor) RowsNext(ctx context.Context, rows driver.Rows, dest []driver.Value) error {
+	return i.Interceptor.RowsNext(notNil(ctx), rows, dest)
+}
+
+func (i *interceptor) RowsClose(ctx context.Context, rows driver.Rows) error {
+	return i.Interceptor.RowsClose(notNil(ctx), rows)
+}
+
+func (i *interceptor) TxCommit(ctx context.Context, tx driver.Tx) error {
+	return i.Interceptor.TxCommit(notNil(ctx), tx)
+}
+
+func (i *interceptor) TxRollback(ctx context.Context, tx driver.Tx) error {
+	return i.Interceptor.TxRollback(notNil(ctx), tx)
+}

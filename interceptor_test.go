@@ -1,0 +1,601 @@
+package mysqlinit_test
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/ngrok/sqlmw"
+
+	"github.com/mysqlinit/mysqlinit"
+	"github.com/mysqlinit/mysqlinit/internal/testserver"
+)
+
+// recorder notes which of its methods are called, and every nil context.
+type recorder struct {
+	sqlmw.NullInterceptor
+	name string
+	log  *callLog
+}
+
+type callLog struct {
+	mu    sync.Mutex
+	calls []string
+	nils  []string
+}
+
+func (r recorder) note(ctx context.Context, method string) {
+	r.log.mu.Lock()
+	defer r.log.mu.Unlock()
+	r.log.calls = append(r.log.calls, r.name+"."+method)
+	if ctx == nil {
+		r.log.nils = append(r.log.nils, method)
+	}
+}
+
+func (l *callLog) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	calls := strings.Join(l.calls, " ")
+	l.calls = nil
+	return calls
+}
+
+func (r recorder) ConnectorConnect(ctx context.Context, c driver.Connector) (driver.Conn, error) {
+	r.note(ctx, "Connect")
+	return c.Connect(ctx)
+}
+func (r recorder) ConnBeginTx(ctx context.Context, c driver.ConnBeginTx, o driver.TxOptions) (context.Context, driver.Tx, error) {
+	r.note(ctx, "BeginTx")
+	return r.NullInterceptor.ConnBeginTx(ctx, c, o)
+}
+func (r recorder) ConnPrepareContext(ctx context.Context, c driver.ConnPrepareContext, q string) (context.Context, driver.Stmt, error) {
+	r.note(ctx, "Prepare")
+	return r.NullInterceptor.ConnPrepareContext(ctx, c, q)
+}
+func (r recorder) ConnPing(ctx context.Context, c driver.Pinger) error {
+	r.note(ctx, "Ping")
+	return c.Ping(ctx)
+}
+func (r recorder) ConnExecContext(ctx context.Context, c driver.ExecerContext, q string, args []driver.NamedValue) (driver.Result, error) {
+	r.note(ctx, "Exec")
+	return c.ExecContext(ctx, q, args)
+}
+func (r recorder) ConnQueryContext(ctx context.Context, c driver.QueryerContext, q string, args []driver.NamedValue) (context.Context, driver.Rows, error) {
+	r.note(ctx, "Query")
+	return r.NullInterceptor.ConnQueryContext(ctx, c, q, args)
+}
+func (r recorder) RowsNext(ctx context.Context, rows driver.Rows, dest []driver.Value) error {
+	r.note(ctx, "RowsNext")
+	return rows.Next(dest)
+}
+func (r recorder) RowsClose(ctx context.Context, rows driver.Rows) error {
+	r.note(ctx, "RowsClose")
+	return rows.Close()
+}
+func (r recorder) StmtExecContext(ctx context.Context, s driver.StmtExecContext, q string, args []driver.NamedValue) (driver.Result, error) {
+	r.note(ctx, "StmtExec")
+	return s.ExecContext(ctx, args)
+}
+func (r recorder) StmtQueryContext(ctx context.Context, s driver.StmtQueryContext, q string, args []driver.NamedValue) (context.Context, driver.Rows, error) {
+	r.note(ctx, "StmtQuery")
+	return r.NullInterceptor.StmtQueryContext(ctx, s, q, args)
+}
+func (r recorder) StmtClose(ctx context.Context, s driver.Stmt) error {
+	r.note(ctx, "StmtClose")
+	return s.Close()
+}
+func (r recorder) TxCommit(ctx context.Context, tx driver.Tx) error {
+	r.note(ctx, "Commit")
+	return tx.Commit()
+}
+func (r recorder) TxRollback(ctx context.Context, tx driver.Tx) error {
+	r.note(ctx, "Rollback")
+	return tx.Rollback()
+}
+
+func TestInterceptorsSeeEverythingTheFirstOutermost(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	var log callLog
+	db := open(t, s.DSN(testserver.Root, ""),
+		mysqlinit.WithInterceptor(recorder{name: "a", log: &log}), mysqlinit.WithInterceptor(recorder{name: "b", log: &log}))
+	db.SetMaxOpenConns(1)
+	for _, test := range []struct {
+		name string
+		use  func() error
+		want string
+	}{
+		{"ping", db.Ping, "a.Connect b.Connect a.Ping b.Ping"}, // and no Exec: the preparation is not theirs
+		{"exec", func() error { _, err := db.Exec("DO 1"); return err }, "a.Exec b.Exec"},
+		{"query", func() error { return db.QueryRow("SELECT 1").Scan(new(int)) }, "a.Query b.Query a.RowsNext b.RowsNext a.RowsClose b.RowsClose"},
+		{"exec with arguments", func() error { _, err := db.Exec("DO ?", 1); return err },
+			"a.Exec b.Exec a.Prepare b.Prepare a.StmtExec b.StmtExec a.StmtClose b.StmtClose"},
+		{"query with arguments", func() error { return db.QueryRow("SELECT ?", 1).Scan(new(int)) },
+			"a.Query b.Query a.Prepare b.Prepare a.StmtQuery b.StmtQuery a.RowsNext b.RowsNext a.RowsClose b.RowsClose a.StmtClose b.StmtClose"},
+		{"transactions", func() error {
+			for _, end := range []func(*sql.Tx) error{(*sql.Tx).Commit, (*sql.Tx).Rollback} {
+				tx, err := db.Begin()
+				if err != nil {
+					return err
+				}
+				if err := end(tx); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, "a.BeginTx b.BeginTx a.Commit b.Commit a.BeginTx b.BeginTx a.Rollback b.Rollback"},
+	} {
+		if err := test.use(); err != nil {
+			t.Errorf("%s: %v", test.name, err)
+		}
+		if got := log.take(); got != test.want {
+			t.Errorf("%s: called %s\nwant %s", test.name, got, test.want)
+		}
+	}
+}
+
+// connecting is an interceptor of connects alone.
+type connecting struct {
+	sqlmw.NullInterceptor
+	connect func(ctx context.Context, c driver.Connector) (driver.Conn, error)
+}
+
+func (c connecting) ConnectorConnect(ctx context.Context, parent driver.Connector) (driver.Conn, error) {
+	return c.connect(ctx, parent)
+}
+
+func TestConnectorConnectSeesAPreparedConnection(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	checked := 0
+	check := func(conn driver.Conn) {
+		t.Helper()
+		rows, err := conn.(driver.QueryerContext).QueryContext(t.Context(), "SELECT @@tx_isolation", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer rows.Close()
+		got := make([]driver.Value, 1)
+		if err := rows.Next(got); err != nil || string(got[0].([]byte)) != "READ-COMMITTED" {
+			t.Errorf("got %s, %v", got, err)
+		}
+		checked++
+	}
+	i := connecting{connect: func(ctx context.Context, c driver.Connector) (driver.Conn, error) {
+		conn, err := c.Connect(ctx)
+		if err != nil {
+			return nil, err
+		}
+		check(conn)
+		// The driver that the connector shows is no way around either.
+		more, err := c.Driver().Open(s.DSN(testserver.Root, ""))
+		if err != nil {
+			t.Errorf("Driver().Open: %v", err)
+			return conn, nil
+		}
+		if _, again := c.Driver().(*mysqlinit.Driver); !again { // ours calls the interceptors again
+			check(more)
+		}
+		more.Close()
+		return conn, nil
+	}}
+	deep := 0
+	once := connecting{connect: func(ctx context.Context, c driver.Connector) (driver.Conn, error) {
+		if deep++; deep > 1 {
+			return c.Connect(ctx)
+		}
+		return i.connect(ctx, c)
+	}}
+	db := open(t, s.DSN(testserver.Root, ""), mysqlinit.WithInterceptor(once), mysqlinit.WithInterceptor(sqlmw.NullInterceptor{}))
+	wantSession(t, db, "READ-COMMITTED", "ROW")
+	if checked != 2 {
+		t.Errorf("checked %d connections", checked)
+	}
+}
+
+func TestFailingInterceptorsCloseTheConnectionBelow(t *testing.T) {
+	boom := errors.New("boom")
+	for _, test := range []struct {
+		name    string
+		connect func(ctx context.Context, c driver.Connector) (driver.Conn, error)
+		want    string
+	}{
+		{"neither", func(ctx context.Context, c driver.Connector) (driver.Conn, error) {
+			_, _ = c.Connect(ctx)
+			return nil, nil
+		}, "connecting: its ConnectorConnect returned neither"},
+		{"a nil pointer", func(ctx context.Context, c driver.Connector) (driver.Conn, error) {
+			_, _ = c.Connect(ctx)
+			return (*fakeConn)(nil), nil
+		}, "returned neither"},
+		{"both", func(ctx context.Context, c driver.Connector) (driver.Conn, error) {
+			conn, _ := c.Connect(ctx)
+			return conn, boom
+		}, "boom"},
+		{"an error", func(ctx context.Context, c driver.Connector) (driver.Conn, error) {
+			_, _ = c.Connect(ctx)
+			return nil, boom
+		}, "boom"},
+		{"ErrBadConn", func(ctx context.Context, c driver.Connector) (driver.Conn, error) {
+			_, _ = c.Connect(ctx)
+			return nil, driver.ErrBadConn
+		}, "interceptor's ConnectorConnect failed"},
+		{"a panic", func(ctx context.Context, c driver.Connector) (driver.Conn, error) {
+			_, _ = c.Connect(ctx)
+			panic("boom")
+		}, "boom"},
+		{"a connection of its own", func(context.Context, driver.Connector) (driver.Conn, error) {
+			return &fakeConn{exec: func(context.Context) error { return nil }}, nil
+		}, "nothing has prepared"},
+	} {
+		for _, place := range []string{"outer", "inner"} {
+			t.Run(test.name+" "+place, func(t *testing.T) {
+				below := &fakeConn{exec: func(context.Context) error { return nil }}
+				parent := &fakeConnector{connect: func(context.Context) (driver.Conn, error) { return below, nil }}
+				opts := []mysqlinit.Option{mysqlinit.WithInterceptor(connecting{connect: test.connect}), mysqlinit.WithInterceptor(sqlmw.NullInterceptor{})}
+				if place == "inner" {
+					opts[0], opts[1] = opts[1], opts[0]
+				}
+				db := sql.OpenDB(wrap(t, parent, opts...))
+				defer db.Close()
+				err := func() (err error) {
+					defer func() {
+						if p := recover(); p != nil {
+							err = errors.New(p.(string))
+						}
+					}()
+					return db.Ping()
+				}()
+				if err == nil || !strings.Contains(err.Error(), test.want) || errors.Is(err, driver.ErrBadConn) {
+					t.Errorf("got %v, want %q", err, test.want)
+				}
+				if test.want == "boom" && test.name != "a panic" && err != boom {
+					t.Errorf("the interceptor's error came back as %#v", err)
+				}
+				if calls := parent.calls.Load(); calls > 1 {
+					t.Errorf("connected %d times", calls)
+				} else if calls == 1 && !below.closed.Load() {
+					t.Error("the connection below was not closed")
+				}
+			})
+		}
+	}
+}
+
+func TestInterceptedConnectorClosesItsParent(t *testing.T) {
+	parent := &fakeConnector{connect: func(context.Context) (driver.Conn, error) { return nil, errors.New("not here") }}
+	// Through every layer: a Connector in a Connector, both with interceptors.
+	inner := wrap(t, parent, mysqlinit.WithInterceptor(sqlmw.NullInterceptor{}))
+	db := sql.OpenDB(wrap(t, inner, mysqlinit.WithInterceptor(sqlmw.NullInterceptor{}), mysqlinit.WithInterceptor(sqlmw.NullInterceptor{})))
+	if err := db.Close(); err != nil || !parent.closed.Load() {
+		t.Errorf("closed %v, %v", parent.closed.Load(), err)
+	}
+}
+
+func TestNoNilContextReachesAnInterceptor(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	var log callLog
+	// The outer one makes nil contexts of its own.
+	db := open(t, s.DSN(testserver.Root, "guard=true"),
+		mysqlinit.WithInterceptor(forgetful{recorder{name: "a", log: &log}}), mysqlinit.WithInterceptor(recorder{name: "b", log: &log}))
+	use := func() error {
+		conn, err := db.Conn(t.Context())
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		return conn.Raw(legacyUse)
+	}
+	if err := use(); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.QueryRow("SELECT ?", 1).Scan(new(int)); err != nil {
+		t.Error(err)
+	}
+	tx, err := db.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Commit(); err != nil {
+		t.Error(err)
+	}
+	calls := log.take()
+	for _, method := range []string{"StmtClose", "Commit", "Rollback", "RowsNext", "RowsClose", "Prepare", "Connect"} {
+		if !strings.Contains(calls, "b."+method) {
+			t.Errorf("%s was not called", method)
+		}
+	}
+	if len(log.nils) > 0 {
+		t.Errorf("nil contexts: %q", log.nils)
+	}
+}
+
+// legacyUse calls what has no context.
+func legacyUse(raw any) error {
+	conn := raw.(driver.Conn)
+	for _, query := range []bool{false, true} {
+		stmt, err := conn.Prepare("SELECT 1")
+		if err != nil {
+			return err
+		}
+		if query {
+			rows, err := stmt.Query(nil)
+			if err != nil {
+				return err
+			}
+			if err := errors.Join(rows.Next(make([]driver.Value, 1)), rows.Close()); err != nil {
+				return err
+			}
+		} else if _, err := stmt.Exec(nil); err != nil {
+			return err
+		}
+		if err := stmt.Close(); err != nil {
+			return err
+		}
+	}
+	for _, end := range []func(driver.Tx) error{driver.Tx.Commit, driver.Tx.Rollback} {
+		tx, err := conn.Begin()
+		if err != nil {
+			return err
+		}
+		if err := end(tx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forgetful passes and returns nil contexts.
+type forgetful struct{ recorder }
+
+func (f forgetful) ConnectorConnect(_ context.Context, c driver.Connector) (driver.Conn, error) {
+	return c.Connect(nil)
+}
+func (f forgetful) ConnBeginTx(ctx context.Context, c driver.ConnBeginTx, o driver.TxOptions) (context.Context, driver.Tx, error) {
+	_, tx, err := f.recorder.ConnBeginTx(ctx, c, o)
+	return nil, tx, err
+}
+func (f forgetful) ConnPrepareContext(ctx context.Context, c driver.ConnPrepareContext, q string) (context.Context, driver.Stmt, error) {
+	_, stmt, err := f.recorder.ConnPrepareContext(ctx, c, q)
+	return nil, stmt, err
+}
+
+// clumsy returns for its method what beside says: nothing, or what it has got
+// together with an error.
+type clumsy struct {
+	sqlmw.NullInterceptor
+	method string
+	err    error
+}
+
+func (c clumsy) ConnBeginTx(ctx context.Context, conn driver.ConnBeginTx, o driver.TxOptions) (context.Context, driver.Tx, error) {
+	ctx, tx, err := c.NullInterceptor.ConnBeginTx(ctx, conn, o)
+	return clumsily(c, "ConnBeginTx", ctx, tx, err)
+}
+func (c clumsy) ConnPrepareContext(ctx context.Context, conn driver.ConnPrepareContext, q string) (context.Context, driver.Stmt, error) {
+	ctx, stmt, err := c.NullInterceptor.ConnPrepareContext(ctx, conn, q)
+	return clumsily(c, "ConnPrepareContext", ctx, stmt, err)
+}
+func (c clumsy) ConnQueryContext(ctx context.Context, conn driver.QueryerContext, q string, args []driver.NamedValue) (context.Context, driver.Rows, error) {
+	ctx, rows, err := c.NullInterceptor.ConnQueryContext(ctx, conn, q, args)
+	return clumsily(c, "ConnQueryContext", ctx, rows, err)
+}
+func (c clumsy) StmtQueryContext(ctx context.Context, s driver.StmtQueryContext, q string, args []driver.NamedValue) (context.Context, driver.Rows, error) {
+	ctx, rows, err := c.NullInterceptor.StmtQueryContext(ctx, s, q, args)
+	return clumsily(c, "StmtQueryContext", ctx, rows, err)
+}
+func (c clumsy) ConnExecContext(ctx context.Context, conn driver.ExecerContext, q string, args []driver.NamedValue) (driver.Result, error) {
+	result, err := conn.ExecContext(ctx, q, args)
+	_, result, err = clumsily(c, "ConnExecContext", ctx, result, err)
+	return result, err
+}
+func (c clumsy) StmtExecContext(ctx context.Context, s driver.StmtExecContext, _ string, args []driver.NamedValue) (driver.Result, error) {
+	result, err := s.ExecContext(ctx, args)
+	_, result, err = clumsily(c, "StmtExecContext", ctx, result, err)
+	return result, err
+}
+
+func clumsily[T any](c clumsy, method string, ctx context.Context, value T, err error) (context.Context, T, error) {
+	switch {
+	case method != c.method || err != nil:
+	case c.err != nil:
+		return ctx, value, c.err
+	default:
+		var nothing T
+		return ctx, nothing, nil
+	}
+	return ctx, value, err
+}
+
+func TestClumsyInterceptorsLeaveNothingBehind(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	boom := errors.New("boom")
+	use := map[string]func(*sql.Conn) error{
+		"ConnBeginTx":        func(c *sql.Conn) error { _, err := c.BeginTx(context.Background(), nil); return err },
+		"ConnPrepareContext": func(c *sql.Conn) error { _, err := c.PrepareContext(context.Background(), "SELECT 1"); return err },
+		"ConnQueryContext":   func(c *sql.Conn) error { return c.QueryRowContext(context.Background(), "SELECT 1").Scan(new(int)) },
+		"StmtQueryContext":   func(c *sql.Conn) error { return c.QueryRowContext(context.Background(), "SELECT ?", 1).Scan(new(int)) },
+		"ConnExecContext":    func(c *sql.Conn) error { _, err := c.ExecContext(context.Background(), "DO 1"); return err },
+		"StmtExecContext":    func(c *sql.Conn) error { _, err := c.ExecContext(context.Background(), "DO ?", 1); return err },
+	}
+	for method, use := range use {
+		for _, beside := range []error{nil, boom} {
+			db := open(t, s.DSN(testserver.Root, ""), mysqlinit.WithInterceptor(sqlmw.NullInterceptor{}), mysqlinit.WithInterceptor(clumsy{method: method, err: beside}))
+			conn, err := db.Conn(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = use(conn)
+			if beside == nil && (err == nil || !strings.Contains(err.Error(), "clumsy: its "+method+" returned neither")) || beside != nil && err != beside {
+				t.Errorf("%s beside %v: got %v", method, beside, err)
+			}
+			if beside != nil {
+				// The connection below is free, and no transaction, statement or result is open.
+				err := conn.Raw(func(raw any) error {
+					below := raw.(interface{ Unwrap() driver.Conn }).Unwrap()
+					if !below.(driver.Validator).IsValid() {
+						t.Errorf("%s: the connection is busy", method)
+					}
+					rows, err := below.(driver.QueryerContext).QueryContext(context.Background(), "SELECT @@in_transaction, VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'Prepared_stmt_count'", nil)
+					if err != nil {
+						return err
+					}
+					defer rows.Close()
+					got := make([]driver.Value, 2)
+					if err := rows.Next(got); err != nil || fmt.Sprint(got[0]) != "0" {
+						t.Errorf("%s: a transaction is open: %s, %v", method, got, err)
+					}
+					if string(got[1].([]byte)) != "0" { // the server's other sessions have none
+						t.Errorf("%s: %s statements are open", method, got[1])
+					}
+					return nil
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}
+			conn.Close()
+			db.Close()
+		}
+	}
+}
+
+// What sqlmw hides, as WithInterceptor documents it.
+func TestUnwrapReachesWhatSqlmwHides(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	db := open(t, s.DSN(testserver.Root, "multiStatements=true"), mysqlinit.WithInterceptor(sqlmw.NullInterceptor{}))
+	conn, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	const twice = "CREATE TEMPORARY TABLE a (id INT); INSERT INTO a VALUES (1), (2)"
+	err = conn.Raw(func(raw any) error {
+		if name := typeName(raw); !strings.Contains(name, "mysqlinit.") {
+			t.Errorf("Raw shows a %s", name)
+		}
+		result, err := raw.(driver.ExecerContext).ExecContext(t.Context(), "DO 1", nil)
+		if err != nil {
+			return err
+		}
+		if _, ok := result.(mysql.Result); ok {
+			t.Error("sqlmw shows mysql.Result now: say so in WithInterceptor's doc comment")
+		}
+		below := raw.(interface{ Unwrap() driver.Conn }).Unwrap()
+		if name := typeName(below); name != "*mysql.mysqlConn" {
+			t.Errorf("Unwrap gives a %s", name)
+		}
+		result, err = below.(driver.ExecerContext).ExecContext(t.Context(), twice, nil)
+		if err != nil {
+			return err
+		}
+		if rows := result.(mysql.Result).AllRowsAffected(); len(rows) != 2 || rows[1] != 2 {
+			t.Errorf("AllRowsAffected %v", rows)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	// The same under the guard, without sqlmw: nothing is hidden.
+	guardedDB := onePool(t, s, guarded)
+	guardedConn, err := guardedDB.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer guardedConn.Close()
+	err = guardedConn.Raw(func(raw any) error {
+		result, err := raw.(driver.ExecerContext).ExecContext(t.Context(), "DO 1", nil)
+		if _, ok := result.(mysql.Result); !ok {
+			t.Errorf("the guard's result is a %T", result)
+		}
+		if name := typeName(raw.(interface{ Unwrap() driver.Conn }).Unwrap()); name != "*mysql.mysqlConn" {
+			t.Errorf("Unwrap gives a %s", name)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestInterceptorsOnEveryWayIn(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	var log callLog
+	i := mysqlinit.WithInterceptor(recorder{name: "a", log: &log})
+	dsn := s.DSN(testserver.Root, "")
+	cfg, err := mysql.ParseDSN(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parent, err := mysql.NewConnector(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := mysqlinit.NewDriver(i)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened, err := d.OpenConnector(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	connector, err := mysqlinit.NewConnector(cfg, i)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := connector.Driver().(driver.DriverContext).OpenConnector(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]driver.Connector{
+		"OpenConnector": opened, "the legacy Driver.Open": legacy{d, dsn}, "NewConnector": connector,
+		"Driver of a connector": again, "Wrap": wrap(t, parent, i),
+	} {
+		db := sql.OpenDB(c)
+		wantSession(t, db, "READ-COMMITTED", "ROW")
+		if calls := log.take(); !strings.HasPrefix(calls, "a.Connect a.Query") {
+			t.Errorf("%s: called %s", name, calls)
+		}
+		db.Close()
+	}
+	if _, err := mysqlinit.NewDriver(mysqlinit.WithInterceptor(nil)); err == nil || !strings.Contains(err.Error(), "WithInterceptor(nil)") {
+		t.Errorf("WithInterceptor(nil): %v", err)
+	}
+}
+
+func TestGuardUnderInterceptors(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	drifting := connecting{connect: func(ctx context.Context, c driver.Connector) (driver.Conn, error) { return c.Connect(ctx) }}
+	db := onePool(t, s, guarded, mysqlinit.WithInterceptor(drifting))
+	execAll(t, db, "SET SESSION tx_isolation = 'SERIALIZABLE'")
+	if got, _, err := readState(t.Context(), db); err != nil || got != promised {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	execAll(t, db, "BEGIN")
+	if got, _, err := readState(t.Context(), db); err != nil || got != promised {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+func TestInterceptorsAllocateNoMoreThanSqlmw(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	ours := open(t, s.DSN(testserver.Root, ""), mysqlinit.WithInterceptor(sqlmw.NullInterceptor{}))
+	c, err := sqlmw.Driver(&mysql.MySQLDriver{}, sqlmw.NullInterceptor{}).(driver.DriverContext).OpenConnector(s.DSN(testserver.Root, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bare := sql.OpenDB(c)
+	defer bare.Close()
+	plain, intercepted := allocations(t, bare), allocations(t, ours)
+	for name := range plain {
+		if intercepted[name] > plain[name] {
+			t.Errorf("%s: %v allocations, with sqlmw alone %v", name, intercepted[name], plain[name])
+		}
+	}
+}
