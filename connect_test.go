@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -212,11 +211,7 @@ func TestConnectTimeoutDefaultIsRaisedByTimeout(t *testing.T) {
 }
 
 func TestSilentServerEndsWithinConnectTimeout(t *testing.T) {
-	port, err := testserver.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	listener, err := testserver.Listen()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"io"
+	"reflect"
 	"sync/atomic"
 	"time"
 
@@ -30,8 +31,9 @@ var (
 // NewConnector returns a Connector for a private copy of cfg. DSN keys of this
 // package in cfg.Params mean what they mean in a DSN, and transaction_isolation,
 // tx_isolation and binlog_format there choose the session's. The driver sends
-// the rest of cfg.Params, and our SET follows. An option that contradicts
-// cfg.Params is an error.
+// the rest of cfg.Params, and our SET follows; it also overrides what a
+// BeforeConnect callback makes of these variables for one connection. An option
+// that contradicts cfg.Params is an error.
 func NewConnector(cfg *mysql.Config, opts ...Option) (*Connector, error) {
 	if cfg == nil {
 		return nil, errors.New("mysqlinit: NewConnector: the Config is nil: use mysql.NewConfig or mysql.ParseDSN")
@@ -41,6 +43,7 @@ func NewConnector(cfg *mysql.Config, opts ...Option) (*Connector, error) {
 		return nil, err
 	}
 	cfg = cfg.Clone()
+	params := len(cfg.Params)
 	ours, err := takeParams(cfg)
 	if err != nil {
 		return nil, err
@@ -52,15 +55,16 @@ func NewConnector(cfg *mysql.Config, opts ...Option) (*Connector, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Params != nil && len(cfg.Params) == 0 {
+	if ours.changedByCallback && params > 0 && len(cfg.Params) == 0 {
 		parent = emptiedParams{cfg, parent}
 	}
 	return d.connector(parent, ours)
 }
 
-// emptiedParams connects with a Params map of the connection's own. We have
-// taken all entries out of the caller's, and of an empty map Config.Clone makes
-// no copy: BeforeConnect callbacks of two connections would write to one map.
+// emptiedParams connects with a Params map of the connection's own, for a
+// BeforeConnect callback. We have taken all entries out of the caller's, and of
+// an empty map Config.Clone makes no copy: the callbacks of two connections
+// would write to one map.
 type emptiedParams struct {
 	cfg *mysql.Config
 	driver.Connector
@@ -157,15 +161,15 @@ func ended(ctx context.Context) error {
 func (c *Connector) connect(ctx context.Context, at func(phase string)) (driver.Conn, error) {
 	conn, err := c.parent.Connect(ctx)
 	if err != nil {
-		if conn != nil {
+		if !isNil(conn) {
 			conn.Close()
 		}
 		if errors.Is(err, driver.ErrBadConn) {
-			return nil, &InitError{Reason: phaseConnect + " failed", Err: errLost}
+			return nil, newInitError("", phaseConnect+" failed", "", err)
 		}
 		return nil, err
 	}
-	if conn == nil {
+	if isNil(conn) {
 		return nil, errors.New("mysqlinit: the wrapped connector returned neither a connection nor an error")
 	}
 	prepared := false
@@ -218,6 +222,15 @@ type (
 		Query(query string, args []driver.Value) (driver.Rows, error)
 	}
 )
+
+// isNil also knows a nil pointer in an interface.
+func isNil(v any) bool {
+	if v == nil {
+		return true
+	}
+	r := reflect.ValueOf(v)
+	return r.Kind() == reflect.Pointer && r.IsNil()
+}
 
 // grace is how long await lets an open finish that has noticed the end of its
 // context, which the MySQL driver does at once.

@@ -134,7 +134,7 @@ func fold(key string) string { return strings.ToLower(strings.ReplaceAll(key, "_
 type variable struct{ name, value string }
 
 // variableName takes the scope from the spelling of a session variable.
-var variableName = regexp.MustCompile("(?i)^\\s*(@@\\s*)?(?:(session|local)(?:\\s+|\\s*\\.\\s*))?`?([a-z_]+)`?\\s*$")
+var variableName = regexp.MustCompile("(?i)^\\s*(@@\\s*)?(?:(session|local|global|persist|persist_only)(?:\\s+|\\s*\\.\\s*))?`?([a-z_]+)`?\\s*$")
 
 // bareName is the variable's name without its scope, in lower case.
 func (v variable) bareName() string {
@@ -177,9 +177,19 @@ func (p *params) add(key, value string) error {
 	if match == nil {
 		match = []string{key, "", "", key}
 	}
-	nextOnly, name := match[1] != "" && match[2] == "", strings.ToLower(match[3])
-	if right := folded()[fold(name)]; right != "" && !realVariables[name] {
+	nextOnly, scope, name := match[1] != "" && match[2] == "", strings.ToLower(match[2]), strings.ToLower(match[3])
+	switch right := folded()[fold(name)]; {
+	case right == "" || realVariables[name]:
+	case right == key: // the driver's, which reads them in DSNs only
+		return fmt.Errorf("mysqlinit: key %q of Config.Params: it is a key of DSNs: set it with the Config's field or option of that name", key)
+	default:
 		return fmt.Errorf("mysqlinit: unknown DSN key %q: write %s", key, right)
+	}
+	if set := setsOurs(value); set != "" {
+		return fmt.Errorf("mysqlinit: the value of DSN key %q also sets %s: give it a key of its own (isolation, binlog or binlog_format)", key, set)
+	}
+	if scope != "" && scope != "session" && scope != "local" {
+		name = "" // not the session's
 	}
 	switch name {
 	case "transaction_isolation", "tx_isolation":
@@ -198,9 +208,6 @@ func (p *params) add(key, value string) error {
 		p.settings.binlog = given(binlog{format: value})
 		return p.agree(key, before)
 	}
-	if set := setsOurs(value); set != "" {
-		return fmt.Errorf("mysqlinit: the value of DSN key %q also sets %s: give it a key of its own (isolation, binlog or binlog_format)", key, set)
-	}
 	// As in the driver's map the last value counts.
 	p.variables = slices.DeleteFunc(p.variables, func(v variable) bool { return v.name == key })
 	p.variables = append(p.variables, variable{key, value})
@@ -209,7 +216,7 @@ func (p *params) add(key, value string) error {
 
 // agree refuses a parameter that contradicts one before it.
 func (p *params) agree(key string, before settings) error {
-	if before.isolation.contradicts(p.settings.isolation) {
+	if before.isolation.contradicts(p.settings.isolation) && !sameIsolation(before.isolation.value, p.settings.isolation.value) {
 		return fmt.Errorf("mysqlinit: DSN key %q contradicts another choice of the isolation level in the same DSN: keep one (isolation, transaction_isolation and tx_isolation mean the same)", key)
 	}
 	if before.binlog.contradicts(p.settings.binlog) {
@@ -227,12 +234,15 @@ func (p *params) agree(key string, before settings) error {
 
 // setsOurs returns the variable of ours that a value would set as well, as
 // '+00:00', tx_isolation='SERIALIZABLE' does: sent after our own items, it
-// would silently win over them.
+// would silently win over them. A value that only reads one is fine.
 func setsOurs(value string) string {
-	toks := tokenize(value)
-	for i, t := range toks {
-		if t.is("transaction_isolation", "tx_isolation", "binlog_format") && i+1 < len(toks) && (toks[i+1].punct('=') || toks[i+1].punct(':')) {
-			return strings.ToLower(t.text)
+	// With multiStatements, more statements may follow.
+	for _, statement := range splitTop(tokenize("SET value = "+value), ';') {
+		for _, a := range assignments(statement) {
+			switch a.name {
+			case newName, oldName, "binlog_format", "transaction":
+				return a.name
+			}
 		}
 	}
 	return ""
@@ -244,6 +254,9 @@ func setsOurs(value string) string {
 func parseDSN(dsn string) (*mysql.Config, params, error) {
 	var ours params
 	head, query := splitDSN(dsn)
+	if _, err := parseDriverDSN(head, nil); err != nil {
+		return nil, params{}, err // what seem to be keys may be a part of the password
+	}
 	var rest []string
 	var errs []error
 	for param := range strings.SplitSeq(query, "&") {
@@ -312,7 +325,7 @@ func parseDriverDSN(dsn string, query []string) (*mysql.Config, error) {
 	if text, ok := strings.CutPrefix(err.Error(), "invalid DSN: "); ok {
 		return nil, fmt.Errorf("mysqlinit: invalid DSN: %s; it has the form user:password@net(address)/database?key=value, and a '/' in a value is written %%2F", text)
 	}
-	return nil, errors.New("mysqlinit: invalid DSN: the part before its parameters is malformed; it has the form user:password@net(address)/database?key=value, and a '/' or '%' in the database's name is escaped (url.PathEscape)")
+	return nil, errors.New("mysqlinit: invalid DSN: the part before its parameters is malformed; it has the form user:password@net(address)/database?key=value, and a '/' or '%' in the database's name is escaped (url.PathEscape), a '/' in a value written %2F")
 }
 
 func tryParse(dsn string) (cfg *mysql.Config, err error) {

@@ -14,6 +14,7 @@ import (
 // Server error numbers that decide something here. MySQL documents them in its
 // error message reference, MariaDB in its list of error codes.
 const (
+	errParse           = 1064 // ER_PARSE_ERROR
 	errUnknown         = 1105 // ER_UNKNOWN_ERROR: all that Dolt and go-mysql-server answer
 	errUnknownVariable = 1193 // ER_UNKNOWN_SYSTEM_VARIABLE
 	errAccessDenied    = 1227 // ER_SPECIFIC_ACCESS_DENIED_ERROR: a privilege is missing
@@ -36,8 +37,7 @@ type InitError struct {
 	// would make database/sql connect again at once, twice.
 	Err error
 
-	literals []string // of the statement: not to be shown
-	names    []string // in the statement: may be shown though quoted
+	answer string // Err's text, without what it quotes of the statement
 }
 
 // Error gives reason, statement, the server's answer and the cure in one line,
@@ -48,8 +48,8 @@ func (e *InitError) Error() string {
 	if e.Statement != "" {
 		b.WriteString(": " + e.Statement)
 	}
-	if e.Err != nil {
-		b.WriteString(": " + e.maskedAnswer())
+	if e.answer != "" {
+		b.WriteString(": " + e.answer)
 	}
 	if e.Cure != "" {
 		b.WriteString(". Cure: " + e.Cure)
@@ -60,22 +60,31 @@ func (e *InitError) Error() string {
 // Unwrap returns Err.
 func (e *InitError) Unwrap() error { return e.Err }
 
-// newInitError notes which literals of the statement must not be shown.
 func newInitError(statement, reason, cure string, err error) *InitError {
-	e := &InitError{Statement: maskLiterals(statement), Reason: reason, Cure: cure, Err: withoutBadConn(err)}
+	err = withoutBadConn(err)
+	return &InitError{Statement: maskLiterals(statement), Reason: reason, Cure: cure, Err: err, answer: maskedAnswer(statement, err)}
+}
+
+// mask is what an answer may show of a statement, and what it may not.
+type mask struct {
+	literals []string
+	names    []string // may be shown though quoted
+}
+
+func newMask(statement string) (m mask) {
 	for _, t := range tokenize(statement) {
 		switch {
 		case t.kind == wordToken:
-			e.names = append(e.names, t.text)
+			m.names = append(m.names, t.text)
 		case t.kind == numberToken:
-			e.literals = append(e.literals, t.text)
+			m.literals = append(m.literals, t.text)
 		case t.kind == stringToken && !isPublicLiteral(t.text):
 			quote := t.text[:1]
 			text := strings.TrimSuffix(t.text[1:], quote)
-			e.literals = append(e.literals, text, unescape(quote).Replace(text))
+			m.literals = append(m.literals, text, unescape(quote).Replace(text))
 		}
 	}
-	return e
+	return m
 }
 
 // unescape gives a literal's value, for those escapes that a value may be
@@ -84,24 +93,28 @@ func unescape(quote string) *strings.Replacer {
 	return strings.NewReplacer(`\\`, `\`, `\'`, `'`, `\"`, `"`, quote+quote, quote, `\n`, "\n", `\t`, "\t", `\0`, "\x00")
 }
 
-// maskedAnswer is the server's message without what it quotes of the statement,
-// names excepted: they tell which variable is meant.
-func (e *InitError) maskedAnswer() string {
-	serverErr, ok := errors.AsType[*mysql.MySQLError](e.Err)
+// maskedAnswer is an answer without what it quotes of the statement, names
+// excepted: they tell which variable is meant.
+func maskedAnswer(statement string, err error) string {
+	if err == nil {
+		return ""
+	}
+	m := newMask(statement)
+	serverErr, ok := errors.AsType[*mysql.MySQLError](err)
 	if !ok {
-		text := e.Err.Error()
-		if e.showsLiteral(text, len(text), len(text)) {
+		text := err.Error()
+		if m.showsLiteral(text, len(text), len(text)) {
 			text = withheld
 		}
 		return shorten(strings.Map(printable, text), 300)
 	}
 	message := serverErr.Message
 	open, end := len(message), len(message)
-	if quote := e.firstForeignQuote(message); quote >= 0 {
+	if quote := m.firstForeignQuote(message); quote >= 0 {
 		// What is quoted may hold quotes itself: nothing up to the last is shown.
 		open, end = quote, strings.LastIndexByte(message, '\'')+1
 	}
-	if e.showsLiteral(message, open, end) {
+	if m.showsLiteral(message, open, end) {
 		message = withheld
 	} else if open < end {
 		message = message[:open] + "'…'" + message[end:]
@@ -113,8 +126,8 @@ const withheld = "(its message is withheld, for it quotes the statement)"
 
 // showsLiteral tells whether a text holds a literal of the statement, or a part
 // of one, outside text[open:end].
-func (e *InitError) showsLiteral(text string, open, end int) bool {
-	for _, literal := range e.literals {
+func (m mask) showsLiteral(text string, open, end int) bool {
+	for _, literal := range m.literals {
 		if len(literal) < 2 {
 			continue
 		}
@@ -133,7 +146,7 @@ func (e *InitError) showsLiteral(text string, open, end int) bool {
 
 // firstForeignQuote returns where a message begins to quote something other
 // than a name of the statement, or -1.
-func (e *InitError) firstForeignQuote(message string) int {
+func (m mask) firstForeignQuote(message string) int {
 	for from := 0; ; {
 		open := strings.IndexByte(message[from:], '\'')
 		if open < 0 {
@@ -141,7 +154,7 @@ func (e *InitError) firstForeignQuote(message string) int {
 		}
 		open += from
 		quoted, _, closed := strings.Cut(message[open+1:], "'")
-		if !closed || !e.isName(quoted) {
+		if !closed || !m.isName(quoted) {
 			// An apostrophe inside a word, as in can't, quotes nothing.
 			if open > 0 && isWord(message[open-1]) && open+1 < len(message) && isWord(message[open+1]) {
 				from = open + 1
@@ -153,13 +166,13 @@ func (e *InitError) firstForeignQuote(message string) int {
 	}
 }
 
-func (e *InitError) isName(quoted string) bool {
-	for _, literal := range e.literals {
+func (m mask) isName(quoted string) bool {
+	for _, literal := range m.literals {
 		if strings.EqualFold(literal, quoted) {
 			return false
 		}
 	}
-	for _, name := range e.names {
+	for _, name := range m.names {
 		if strings.EqualFold(name, quoted) {
 			return true
 		}

@@ -5,7 +5,6 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"sync"
 
@@ -32,7 +31,7 @@ func (c *Connector) connectIntercepted(ctx context.Context) (driver.Conn, error)
 	}
 	conn, err := connector.Connect(ctx)
 	if errors.Is(err, driver.ErrBadConn) {
-		return nil, &InitError{Reason: "an interceptor's ConnectorConnect failed", Err: errLost}
+		return nil, newInitError("", "an interceptor's ConnectorConnect failed", "", err)
 	}
 	if err != nil {
 		return nil, err
@@ -108,15 +107,6 @@ func notNil(ctx context.Context) context.Context {
 		return context.Background()
 	}
 	return ctx
-}
-
-// isNil also knows a nil pointer in an interface.
-func isNil(v any) bool {
-	if v == nil {
-		return true
-	}
-	r := reflect.ValueOf(v)
-	return r.Kind() == reflect.Pointer && r.IsNil()
 }
 
 // settle makes of what a method returned either a value or an error: it lets go

@@ -258,12 +258,17 @@ func contradiction(opts, dsn settings) error {
 			errs = append(errs, fmt.Errorf("mysqlinit: %s contradicts %s of the DSN: give one of them", option, key))
 		}
 	}
-	report(opts.isolation.contradicts(dsn.isolation), "WithIsolation", "isolation")
+	report(opts.isolation.contradicts(dsn.isolation) && !sameIsolation(opts.isolation.value, dsn.isolation.value), "WithIsolation", "isolation")
 	report(opts.binlog.contradicts(dsn.binlog) && !sameBinlog(opts.binlog.value, dsn.binlog.value), "WithBinlog", "binlog (or binlog_format)")
 	report(opts.verify.contradicts(dsn.verify), "WithVerify", "verify")
 	report(opts.guard.contradicts(dsn.guard), "WithGuard", "guard")
 	report(opts.connectTimeout.contradicts(dsn.connectTimeout), "WithConnectTimeout", "connectTimeout")
 	return errors.Join(errs...)
+}
+
+// sameIsolation tells whether two choices agree.
+func sameIsolation(a, b isolation) bool {
+	return a.level == b.level && literal(a.expr) == literal(b.expr)
 }
 
 // sameBinlog tells whether two choices agree: binlog_format=ROW is what the
@@ -272,7 +277,7 @@ func sameBinlog(a, b binlog) bool {
 	if a.format == "" {
 		a, b = b, a
 	}
-	return a == b || b.format == "" && literal(a.format) == "ROW" && (b.policy == BinlogRow || b.policy == BinlogRequireRow)
+	return a == b || b.format != "" && literal(a.format) == literal(b.format) || b.format == "" && literal(a.format) == "ROW" && (b.policy == BinlogRow || b.policy == BinlogRequireRow)
 }
 
 // check refuses what no server could do.
@@ -294,24 +299,24 @@ func (s settings) level() isolation {
 
 // checkInitCommand refuses a command that would do nothing for the session.
 func checkInitCommand(statement string) error {
-	toks := tokenize(statement)
-	for len(toks) > 0 && toks[0].punct(';') {
-		toks = toks[1:]
-	}
-	if len(toks) == 0 {
-		return errors.New("mysqlinit: an init command is empty: it takes one SQL statement")
-	}
-	for _, a := range assignments(toks) {
-		switch a.name {
-		case "transaction":
-			if a.scope == "" {
-				return errors.New("mysqlinit: the init command SET TRANSACTION holds for the next transaction only: write SET SESSION TRANSACTION, or use isolation (WithIsolation)")
-			}
-		case "transaction_isolation", "tx_isolation", "transaction_read_only", "tx_read_only":
-			if a.bare {
-				return fmt.Errorf("mysqlinit: an init command that sets @@%[1]s holds for the next transaction only: write @@SESSION.%[1]s, or use isolation (WithIsolation)", a.name)
+	empty := true
+	for _, toks := range splitTop(tokenize(statement), ';') { // with multiStatements it may be several
+		empty = empty && len(toks) == 0
+		for _, a := range assignments(toks) {
+			switch a.name {
+			case "transaction":
+				if a.scope == "" {
+					return errors.New("mysqlinit: the init command SET TRANSACTION holds for the next transaction only: write SET SESSION TRANSACTION, or use isolation (WithIsolation)")
+				}
+			case newName, oldName, "transaction_read_only", "tx_read_only":
+				if a.bare {
+					return fmt.Errorf("mysqlinit: an init command that sets @@%[1]s holds for the next transaction only: write @@SESSION.%[1]s, or use isolation (WithIsolation)", a.name)
+				}
 			}
 		}
+	}
+	if empty {
+		return errors.New("mysqlinit: an init command is empty: it takes one SQL statement")
 	}
 	return nil
 }

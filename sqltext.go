@@ -130,7 +130,10 @@ func assignments(toks []token) []assignment {
 	}
 	var items []assignment
 	scope := "" // a scope word also holds for the items after it
-	for _, item := range splitTop(toks[1:]) {
+	rest := toks[1:]
+	for _, item := range splitTop(rest, ',') {
+		behind := rest
+		rest = rest[min(len(item)+1, len(rest)):]
 		var a assignment
 		switch {
 		case len(item) >= 2 && item[0].punct('@') && item[1].punct('@'):
@@ -150,7 +153,12 @@ func assignments(toks []token) []assignment {
 		}
 		switch {
 		case len(item) > 0 && item[0].is("TRANSACTION"):
-			a.name, a.value = "transaction", item[1:]
+			// Commas part its characteristics, not items.
+			for !behind[0].is("TRANSACTION") {
+				behind = behind[1:]
+			}
+			a.name, a.value = "transaction", behind[1:]
+			return append(items, a)
 		case len(item) >= 2 && item[0].kind == wordToken && item[1].punct('='):
 			a.name, a.value = strings.ToLower(item[0].text), item[2:]
 		case len(item) >= 3 && item[0].kind == wordToken && item[1].punct(':') && item[2].punct('='):
@@ -165,8 +173,8 @@ func isScope(t token) bool {
 	return t.is("SESSION", "LOCAL", "GLOBAL", "PERSIST", "PERSIST_ONLY")
 }
 
-// splitTop cuts at the commas that stand outside parentheses.
-func splitTop(toks []token) [][]token {
+// splitTop cuts at each separator that stands outside parentheses.
+func splitTop(toks []token, separator byte) [][]token {
 	var items [][]token
 	depth, start := 0, 0
 	for i, t := range toks {
@@ -175,7 +183,7 @@ func splitTop(toks []token) [][]token {
 			depth++
 		case t.punct(')'):
 			depth--
-		case t.punct(',') && depth == 0:
+		case t.punct(separator) && depth == 0:
 			items = append(items, toks[start:i])
 			start = i + 1
 		}

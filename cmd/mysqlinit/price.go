@@ -70,7 +70,7 @@ func (st *stage) book(ctx context.Context, db *sql.DB, slot int) error {
 		}
 	}
 	var booked int
-	if err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+st.table+" WHERE slot = ?", slot).Scan(&booked); err != nil {
+	if err := a.conn.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+st.table+" WHERE slot = ?", slot).Scan(&booked); err != nil {
 		return err
 	}
 	switch booked {

@@ -66,7 +66,8 @@ func (p program) template(ctx context.Context) (string, error) {
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		cache = os.TempDir() // a user without a home
+		// A user without a home: the folder for all users, so with a name of its own.
+		cache = filepath.Join(os.TempDir(), fmt.Sprintf("user-%d", os.Getuid()))
 	}
 	cache = filepath.Join(cache, "mysqlinit")
 	id := sha256.Sum256(fmt.Appendf(nil, "1 %s %d %s", p.path, info.Size(), info.ModTime()))

@@ -18,6 +18,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -140,6 +141,9 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		if s, err = program.start(ctx, template, cfg); err == nil {
 			return s, nil
 		}
+		if !strings.Contains(err.Error(), "in use") {
+			break
+		}
 	}
 	return nil, err
 }
@@ -244,14 +248,23 @@ func (s *Server) Stop() error {
 // FreePort returns a free loopback port below the range that the system hands
 // out for outgoing connections, one of which might take it in between.
 func FreePort() (int, error) {
+	l, err := Listen()
+	if err != nil {
+		return 0, err
+	}
+	return l.Addr().(*net.TCPAddr).Port, l.Close()
+}
+
+// Listen listens on such a port.
+func Listen() (net.Listener, error) {
 	for range 100 {
 		port := 15000 + rand.IntN(17000)
 		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err == nil {
-			return port, l.Close()
+			return l, nil
 		}
 	}
-	return 0, errors.New("testserver: no free port between 15000 and 32000 on 127.0.0.1")
+	return nil, errors.New("testserver: no free port between 15000 and 32000 on 127.0.0.1")
 }
 
 // tail returns the last lines of a log.

@@ -1,0 +1,92 @@
+package mysqlinit
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// This file runs statements on a connection as database/sql would, for a wrapped
+// driver's connection may have no more than Prepare.
+
+// exec runs one statement and drains its results. An empty one is none.
+func exec(ctx context.Context, conn driver.Conn, query string) error {
+	if query == "" {
+		return nil
+	}
+	if execer, ok := conn.(driver.ExecerContext); ok {
+		if _, err := execer.ExecContext(ctx, query, nil); err != driver.ErrSkip {
+			return err
+		}
+	}
+	stmt, err := prepareStmt(ctx, conn, query)
+	if err != nil {
+		return err
+	}
+	defer stmt.Close()
+	if execer, ok := stmt.(driver.StmtExecContext); ok {
+		_, err = execer.ExecContext(ctx, nil)
+	} else {
+		//lint:ignore SA1019 a wrapped driver may have nothing else
+		_, err = stmt.Exec(nil)
+	}
+	return err
+}
+
+func prepareStmt(ctx context.Context, conn driver.Conn, query string) (driver.Stmt, error) {
+	if preparer, ok := conn.(driver.ConnPrepareContext); ok {
+		return preparer.PrepareContext(ctx, query)
+	}
+	return conn.Prepare(query)
+}
+
+// queryRow returns the first row of a result, as text.
+func queryRow(ctx context.Context, conn driver.Conn, query string) (row []string, err error) {
+	rows, closeStmt, err := queryRows(ctx, conn, query)
+	if err != nil {
+		return nil, err
+	}
+	defer closeStmt()
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	values := make([]driver.Value, len(rows.Columns()))
+	if err := rows.Next(values); err == io.EOF {
+		return nil, errors.New("the server returned no row")
+	} else if err != nil {
+		return nil, err
+	}
+	for _, v := range values {
+		switch v := v.(type) {
+		case []byte:
+			row = append(row, string(v))
+		default:
+			row = append(row, fmt.Sprint(v))
+		}
+	}
+	return row, nil
+}
+
+func queryRows(ctx context.Context, conn driver.Conn, query string) (driver.Rows, func(), error) {
+	if queryer, ok := conn.(driver.QueryerContext); ok {
+		if rows, err := queryer.QueryContext(ctx, query, nil); err != driver.ErrSkip {
+			return rows, func() {}, err
+		}
+	}
+	stmt, err := prepareStmt(ctx, conn, query)
+	if err != nil {
+		return nil, nil, err
+	}
+	var rows driver.Rows
+	if queryer, ok := stmt.(driver.StmtQueryContext); ok {
+		rows, err = queryer.QueryContext(ctx, nil)
+	} else {
+		//lint:ignore SA1019 a wrapped driver may have nothing else
+		rows, err = stmt.Query(nil)
+	}
+	if err != nil {
+		stmt.Close()
+		return nil, nil, err
+	}
+	return rows, func() { stmt.Close() }, nil
+}
