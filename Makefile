@@ -9,7 +9,7 @@ help: ## List the targets
 demo: server ## See the race that this driver cures, on a throwaway server
 	@$(GO) run ./cmd/mysqlinit race
 
-test: server ## Run all tests with the race detector, on throwaway servers
+test: server mysql ## Run all tests with the race detector, on throwaway servers
 	$(GO) test $(RACE) -shuffle=on -count=1 ./...
 
 lint: ## gofmt, go vet (also for other systems), staticcheck, go mod tidy
@@ -29,4 +29,7 @@ fuzz: ## Fuzz the DSN and the error texts, a minute each
 server: # Install a MariaDB server where none is found
 	@sh internal/testserver/install.sh
 
-.PHONY: help demo test lint fuzz server
+mysql: # Fetch a MySQL server for the tests where none is found
+	@sh internal/testserver/fetch-mysql.sh
+
+.PHONY: help demo test lint fuzz server mysql

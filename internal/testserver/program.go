@@ -10,13 +10,20 @@ import (
 	"path/filepath"
 )
 
-// program is a MariaDB server program and the folder of its system tables' SQL.
-type program struct{ path, share string }
+// program is a server program.
+type program struct {
+	path  string
+	share string // MariaDB: the folder of its system tables' SQL
+	mysql bool
+}
 
-// places are where packages put the server, on or off the PATH.
+// places are where packages put MariaDB's server, on or off the PATH.
 var places = []string{"/usr/sbin/mariadbd", "/usr/libexec/mariadbd", "/opt/homebrew/opt/mariadb/bin/mariadbd", "/usr/local/opt/mariadb/bin/mariadbd"}
 
-func findProgram() (program, error) {
+func findProgram(mysql bool) (program, error) {
+	if mysql {
+		return findMySQL()
+	}
 	candidates := places
 	if path, err := exec.LookPath("mariadbd"); err == nil {
 		candidates = append([]string{path}, candidates...)
@@ -24,13 +31,41 @@ func findProgram() (program, error) {
 	for _, path := range candidates {
 		root := filepath.Dir(filepath.Dir(path))
 		for _, share := range []string{"share/mysql", "share/mariadb"} {
-			p := program{path, filepath.Join(root, share)}
+			p := program{path: path, share: filepath.Join(root, share)}
 			if p.file("system_tables.sql") != "" && executable(path) {
 				return p, nil
 			}
 		}
 	}
 	return program{}, ErrNoServer
+}
+
+// findMySQL looks where fetch-mysql.sh puts it, and for one of the user's.
+func findMySQL() (program, error) {
+	candidates := []string{filepath.Join(cacheFolder(), "mysql", "mysqld")}
+	if path, err := exec.LookPath("mysqld"); err == nil {
+		candidates = append(candidates, path)
+	}
+	for _, path := range candidates {
+		if !executable(path) {
+			continue
+		}
+		version, err := exec.Command(path, "--no-defaults", "--version").Output()
+		if err == nil && !bytes.Contains(version, []byte("MariaDB")) {
+			return program{path: path, mysql: true}, nil
+		}
+	}
+	return program{}, ErrNoMySQL
+}
+
+// cacheFolder is where programs and templates are kept.
+func cacheFolder() string {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		// A user without a home: the folder for all users, so with a name of its own.
+		cache = filepath.Join(os.TempDir(), fmt.Sprintf("user-%d", os.Getuid()))
+	}
+	return filepath.Join(cache, "mysqlinit")
 }
 
 func executable(path string) bool {
@@ -50,7 +85,13 @@ func (p program) file(name string) string {
 }
 
 func (p program) arguments(data string, more ...string) []string {
-	args := []string{"--no-defaults", "--datadir=" + data, "--innodb-log-file-size=8M", "--innodb-buffer-pool-size=32M"}
+	args := []string{"--no-defaults", "--datadir=" + data, "--innodb-buffer-pool-size=32M"}
+	if p.mysql {
+		args = append(args, "--innodb-redo-log-capacity=8M", "--performance-schema=OFF", "--mysqlx=OFF", "--secure-file-priv=",
+			"--auto-generate-certs=OFF", "--caching-sha2-password-auto-generate-rsa-keys=OFF")
+	} else {
+		args = append(args, "--innodb-log-file-size=8M")
+	}
 	if os.Getuid() == 0 {
 		args = append(args, "--user=root")
 	}
@@ -64,14 +105,9 @@ func (p program) template(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		// A user without a home: the folder for all users, so with a name of its own.
-		cache = filepath.Join(os.TempDir(), fmt.Sprintf("user-%d", os.Getuid()))
-	}
-	cache = filepath.Join(cache, "mysqlinit")
-	id := sha256.Sum256(fmt.Appendf(nil, "1 %s %d %s", p.path, info.Size(), info.ModTime()))
-	template := filepath.Join(cache, fmt.Sprintf("mariadb-%x", id[:6]))
+	cache := cacheFolder()
+	id := sha256.Sum256(fmt.Appendf(nil, "2 %s %d %s", p.path, info.Size(), info.ModTime()))
+	template := filepath.Join(cache, fmt.Sprintf("template-%x", id[:6]))
 	if _, err := os.Stat(template); err == nil {
 		return template, nil
 	}
@@ -94,9 +130,16 @@ func (p program) template(ctx context.Context) (string, error) {
 	return template, nil
 }
 
-// initialise makes the system tables as mariadb-install-db does, which is not
-// in the server's own package.
+// initialise makes the system tables. For MariaDB it does what
+// mariadb-install-db does, which is not in the server's own package.
 func (p program) initialise(ctx context.Context, data string) error {
+	if p.mysql {
+		cmd := exec.CommandContext(ctx, p.path, p.arguments(data, "--initialize-insecure", "--skip-log-bin")...)
+		if output, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%s --initialize-insecure: %w\n%s", p.path, err, tail(output))
+		}
+		return os.Remove(filepath.Join(data, "auto.cnf")) // each server has a UUID of its own
+	}
 	input := bytes.NewBufferString("create database if not exists mysql;\nuse mysql;\nSET @auth_root_socket=NULL;\nSET @skip_auth_anonymous=1;\n")
 	for _, name := range []string{"system_tables.sql", "performance_tables.sql", "system_tables_data.sql", "maria_add_gis_sp_bootstrap.sql"} {
 		text, err := os.ReadFile(p.file(name))

@@ -1,5 +1,5 @@
-// Package testserver starts private, throwaway MariaDB servers for tests and
-// for the race command. A server lives in a temporary folder, listens on a free
+// Package testserver starts private, throwaway servers, of MariaDB or MySQL, for
+// tests and for the race command. A server lives in a temporary folder, listens on a free
 // loopback port, and goes, folder and all, with the process that started it,
 // however that ends.
 package testserver
@@ -37,15 +37,21 @@ It need not be running: a private server is started and removed each time.
 Or use a server of yours: for the tests set ` + EnvDSN + ` to its DSN, for the demo name the DSN:
   go run ./cmd/mysqlinit race 'user:password@tcp(127.0.0.1:3306)/database'`)
 
+// ErrNoMySQL is the same for Config.MySQL.
+var ErrNoMySQL = errors.New(`no MySQL server program (mysqld) is found. On Debian
+  sh internal/testserver/fetch-mysql.sh
+fetches one into your cache folder, as make test does. Elsewhere put one on the PATH.`)
+
 // Accounts of every server. None has a password.
 const (
 	Root = "root" // may do anything
 	App  = "app"  // may use the database test, and not set binlog_format
 )
 
-// Config says how a server shall run. The zero Config has the defaults of
-// MariaDB: the binary log is off.
+// Config says how a server shall run. The zero Config is MariaDB's defaults: the
+// binary log is off.
 type Config struct {
+	MySQL  bool     // instead of MariaDB
 	Binlog string   // the binary log's format (ROW, MIXED, STATEMENT); "": no binary log
 	TLS    bool     // take connections with TLS too, under a certificate that Server.Trusted knows
 	Args   []string // further arguments of the server
@@ -84,13 +90,15 @@ func AnyDSN(tb TB) string {
 }
 
 // New starts a server that ends with the test, and fails the test where it
-// cannot. Only somebody who tests with a server of their own, and has no
-// program to start another, sees the test skipped; never CI.
+// cannot. A test is skipped, never in CI, for somebody who tests with a server of
+// their own and has no program to start another, and where there is no MySQL,
+// which not every system has a package of.
 func New(tb TB, cfg Config) *Server {
 	tb.Helper()
 	s, err := Start(tb.Context(), cfg)
-	if errors.Is(err, ErrNoServer) && os.Getenv(EnvDSN) != "" && os.Getenv("CI") == "" {
-		tb.Skip("this test wants a server with flags of its own: " + err.Error())
+	mayBeMissing := errors.Is(err, ErrNoServer) && os.Getenv(EnvDSN) != "" || errors.Is(err, ErrNoMySQL)
+	if mayBeMissing && os.Getenv("CI") == "" {
+		tb.Skip("this test wants a server of its own: " + err.Error())
 	}
 	if err != nil {
 		tb.Fatal(err)
@@ -127,7 +135,7 @@ rm -rf "$folder"`
 
 // Start starts a server and waits until it answers.
 func Start(ctx context.Context, cfg Config) (*Server, error) {
-	program, err := findProgram()
+	program, err := findProgram(cfg.MySQL)
 	if err != nil {
 		return nil, err
 	}
@@ -174,6 +182,8 @@ func (p program) start(ctx context.Context, template string, cfg Config) (*Serve
 		"--innodb-flush-log-at-trx-commit=0", "--sync-binlog=0")
 	if cfg.Binlog != "" {
 		args = append(args, "--log-bin=binlog", "--server-id=1", "--binlog-format="+cfg.Binlog)
+	} else {
+		args = append(args, "--skip-log-bin") // MySQL's default is on
 	}
 	if cfg.TLS {
 		tlsArgs, trusted, err := certificate(folder)
@@ -230,6 +240,8 @@ func (s *Server) await(ctx context.Context) error {
 	for _, statement := range []string{
 		"SET sql_log_bin = 0",
 		"CREATE DATABASE IF NOT EXISTS test",
+		"CREATE USER IF NOT EXISTS '" + Root + "'@'127.0.0.1'", // MySQL makes one for localhost only
+		"GRANT ALL ON *.* TO '" + Root + "'@'127.0.0.1' WITH GRANT OPTION",
 		"CREATE USER IF NOT EXISTS '" + App + "'@'%'",
 		"GRANT ALL ON test.* TO '" + App + "'@'%'",
 	} {
