@@ -125,6 +125,34 @@ func TestParentErrorsComeBackAsTheyWere(t *testing.T) {
 	}
 }
 
+func TestParentsConnectionBesideAnErrorIsClosed(t *testing.T) {
+	conn := &fakeConn{}
+	refused := errors.New("refused")
+	parent := &fakeConnector{connect: func(context.Context) (driver.Conn, error) { return conn, refused }}
+	if got, err := wrap(t, parent).Connect(t.Context()); got != nil || err != refused || !conn.closed.Load() {
+		t.Errorf("got %v, %v, closed %v", got, err, conn.closed.Load())
+	}
+	// What many wrappers return: a nil pointer.
+	parent.connect = func(context.Context) (driver.Conn, error) { return (*fakeConn)(nil), refused }
+	if got, err := wrap(t, parent).Connect(t.Context()); got != nil || err != refused {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+func TestServersAnswerOutranksAnEndedContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	parent := &fakeConnector{connect: func(context.Context) (driver.Conn, error) {
+		return &fakeConn{exec: func(context.Context) error {
+			cancel()
+			return &mysql.MySQLError{Number: 1231, Message: "no"}
+		}}, nil
+	}}
+	_, err := wrap(t, parent).Connect(ctx)
+	if serverErr, ok := errors.AsType[*mysql.MySQLError](err); !ok || serverErr.Number != 1231 {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestConnectTimeoutNamesKeyDurationAndPhase(t *testing.T) {
 	never := make(chan struct{}) // a dialer and a server that heed no context
 	hang := func(context.Context) error { <-never; return nil }

@@ -33,8 +33,13 @@ func wantSession(t *testing.T, q interface {
 }, isolation, binlog string) {
 	t.Helper()
 	var gotIsolation, gotBinlog string
-	// The name that MariaDB has in every version.
-	err := q.QueryRowContext(t.Context(), "SELECT @@SESSION.tx_isolation, @@SESSION.binlog_format").Scan(&gotIsolation, &gotBinlog)
+	var err error
+	for _, name := range []string{"tx_isolation", "transaction_isolation"} { // no server's tests can do with one
+		err = q.QueryRowContext(t.Context(), "SELECT @@SESSION."+name+", @@SESSION.binlog_format").Scan(&gotIsolation, &gotBinlog)
+		if err == nil {
+			break
+		}
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,13 +48,25 @@ func wantSession(t *testing.T, q interface {
 	}
 }
 
+// onBoth runs a test on a server of either kind: MariaDB, which knows
+// tx_isolation, and MySQL, which knows only transaction_isolation.
+func onBoth(t *testing.T, cfg testserver.Config, test func(t *testing.T, s *testserver.Server)) {
+	for name, mysql := range map[string]bool{"MariaDB": false, "MySQL": true} {
+		cfg.MySQL = mysql
+		t.Run(name, func(t *testing.T) { test(t, testserver.New(t, cfg)) })
+	}
+}
+
 func TestHundredConnectionsArePrepared(t *testing.T) {
-	for _, test := range []struct{ account, format, want string }{
-		{testserver.Root, "MIXED", "ROW"},
-		{testserver.App, "MIXED", "MIXED"},
+	onBoth(t, testserver.Config{Binlog: "MIXED"}, hundredConnections)
+}
+
+func hundredConnections(t *testing.T, s *testserver.Server) {
+	for _, test := range []struct{ account, want string }{
+		{testserver.Root, "ROW"},
+		{testserver.App, "MIXED"},
 	} {
 		t.Run(test.account, func(t *testing.T) {
-			s := testserver.New(t, testserver.Config{Binlog: test.format})
 			db, err := sql.Open("mysqlinit", s.DSN(test.account, ""))
 			if err != nil {
 				t.Fatal(err)
@@ -78,29 +95,50 @@ func TestHundredConnectionsArePrepared(t *testing.T) {
 }
 
 func TestStatementFormatIsAnInitErrorWithTheCures(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "STATEMENT"})
+	onBoth(t, testserver.Config{Binlog: "STATEMENT"}, statementFormat)
+	// With the binary log off the format does not matter.
+	onBoth(t, testserver.Config{Args: []string{"--binlog-format=STATEMENT"}}, func(t *testing.T, off *testserver.Server) {
+		wantSession(t, open(t, off.DSN(testserver.App, "")), "READ-COMMITTED", "STATEMENT")
+	})
+}
+
+// smallestPrivilege lets an account set binlog_format.
+func smallestPrivilege(s *testserver.Server) string {
+	if s.MySQL {
+		return "SESSION_VARIABLES_ADMIN"
+	}
+	return "BINLOG ADMIN"
+}
+
+func statementFormat(t *testing.T, s *testserver.Server) {
 	err := open(t, s.DSN(testserver.App, "")).PingContext(t.Context())
 	initErr, ok := errors.AsType[*mysqlinit.InitError](err)
 	if !ok {
 		t.Fatalf("got %v, want an InitError", err)
 	}
-	for _, want := range []string{"1665", "binlog_format = ROW", "isolation=server", "binlog=server", "GRANT BINLOG ADMIN"} {
-		if !strings.Contains(initErr.Error(), want) {
-			t.Errorf("the error lacks %q: %v", want, err)
+	rest := initErr.Error()
+	for _, want := range []string{"1665", "may not change", "binlog_format = 'ROW'", "binlog_format = ROW (or MIXED)", "isolation=server", "binlog=server", "GRANT " + smallestPrivilege(s), "it may then"} {
+		_, after, found := strings.Cut(rest, want)
+		if !found {
+			t.Fatalf("the error lacks %q, or has it in another place: %v", want, err)
 		}
+		rest = after
+	}
+	if strings.Contains(initErr.Cure, "SUPER") {
+		t.Errorf("the cure proposes SUPER: %v", err)
 	}
 	if serverErr, ok := errors.AsType[*mysql.MySQLError](err); !ok || serverErr.Number != 1227 {
 		t.Errorf("got %v, want error 1227 within", err)
 	}
 	db := open(t, s.DSN(testserver.Root, ""))
 	wantSession(t, db, "READ-COMMITTED", "ROW")
-	// With the binary log off the format does not matter.
-	off := testserver.New(t, testserver.Config{Args: []string{"--binlog-format=STATEMENT"}})
-	wantSession(t, open(t, off.DSN(testserver.App, "")), "READ-COMMITTED", "STATEMENT")
 }
 
 func TestEveryWayInPrepares(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	onBoth(t, testserver.Config{Binlog: "MIXED"}, everyWayIn)
+}
+
+func everyWayIn(t *testing.T, s *testserver.Server) {
 	dsn := s.DSN(testserver.Root, "")
 	cfg, err := mysql.ParseDSN(dsn)
 	if err != nil {
@@ -139,6 +177,28 @@ func TestEveryWayInPrepares(t *testing.T) {
 			defer db.Close()
 			wantSession(t, db, "READ-COMMITTED", "ROW")
 		})
+	}
+}
+
+func TestDriverOfAConnectorKeepsItsOptions(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	cfg, err := mysql.ParseDSN(s.DSN(testserver.Root, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := mysqlinit.NewConnector(cfg, mysqlinit.WithIsolation(sql.LevelSerializable), mysqlinit.WithInitCommand("SET @x = 7"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := c.Driver().(driver.DriverContext).OpenConnector(s.DSN(testserver.Root, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := sql.OpenDB(again)
+	defer db.Close()
+	wantSession(t, db, "SERIALIZABLE", "ROW")
+	if got := readVariable(t, db, "@x"); got != "7" {
+		t.Errorf("the init command has not run: %s", got)
 	}
 }
 

@@ -21,6 +21,9 @@ func TestDSNKeys(t *testing.T) {
 		{"isolation=Serializable", settings{isolation: given(isolation{level: sql.LevelSerializable})}},
 		{"isolation=REPEATABLE+READ", settings{isolation: given(isolation{level: sql.LevelRepeatableRead})}},
 		{"isolation=%27READ-UNCOMMITTED%27", settings{isolation: given(isolation{level: sql.LevelReadUncommitted})}},
+		{"isolation=Server", settings{isolation: given(isolation{})}},
+		{"tx_isolation=DEFAULT&transaction_isolation=default", settings{isolation: given(isolation{expr: "default"})}},
+		{"binlog_format=ROW&binlog_format='row'", settings{binlog: given(binlog{format: "ROW"})}},
 		{"isolation=server", settings{isolation: given(isolation{})}},
 		{"binlog=Require-Row", settings{binlog: given(binlog{policy: BinlogRequireRow})}},
 		{"binlog=server", settings{binlog: given(binlog{policy: BinlogServer})}},
@@ -33,6 +36,8 @@ func TestDSNKeys(t *testing.T) {
 		{"tx_isolation=DEFAULT", settings{isolation: given(isolation{expr: "DEFAULT"})}},
 		{"tx_isolation=SERIALIZABLE&isolation=serializable", settings{isolation: given(isolation{level: sql.LevelSerializable})}},
 		{"binlog_format=MIXED", settings{binlog: given(binlog{format: "MIXED"})}},
+		{"guard=1", settings{guard: given(true)}},
+		{"binlog_format='ROW'&binlog=require-row", settings{binlog: given(binlog{format: "'ROW'"})}},
 		{"binlog_format='ROW'&binlog=row", settings{binlog: given(binlog{format: "'ROW'"})}},
 		{"binlog_format=STATEMENT&isolation=repeatable-read", settings{binlog: given(binlog{format: "STATEMENT"}), isolation: given(isolation{level: sql.LevelRepeatableRead})}},
 	} {
@@ -57,6 +62,8 @@ func TestDSNErrorsNameTheKeyAndTheCure(t *testing.T) {
 		"isolation":                             {`"isolation"`, "no value"},
 		"binlog=mixed":                          {`"binlog"`, "require-row"},
 		"verify=maybe":                          {`"verify"`, "true or false"},
+		"guard=on":                              {`"guard"`, "true or false"},
+		"guard":                                 {`"guard"`, "no value"},
 		"connectTimeout=10":                     {`"connectTimeout"`, "duration"},
 		"connectTimeout=-1s":                    {`"connectTimeout"`, "not negative"},
 		"initCommand=":                          {`"initCommand"`, "empty"},
@@ -82,7 +89,11 @@ func TestDSNErrorsNameTheKeyAndTheCure(t *testing.T) {
 		"strict=true":                                          {`"strict"`, "removed"},
 		"parseTime=perhaps":                                    {`"parseTime"`},
 		"tls=unknown-name":                                     {`"tls"`},
-		"time_zone=%27%2B00:00%27,tx_isolation=%27SERIALIZABLE%27": {`"time_zone"`, "tx_isolation"},
+		"binlog_format='ROW',+tx_isolation='SERIALIZABLE'":     {`"binlog_format"`, "also sets tx_isolation"},
+		"tx_isolation=@@GLOBAL.tx_isolation,+binlog_format:='MIXED'":                                     {`"tx_isolation"`, "also sets binlog_format"},
+		"time_zone='%2B00:00';SET+SESSION+TRANSACTION+ISOLATION+LEVEL+SERIALIZABLE&multiStatements=true": {`"time_zone"`, "also sets transaction"},
+		"initCommand=SET+@a=1;+SET+TRANSACTION+READ+ONLY":                                                {"next transaction"},
+		"time_zone=%27%2B00:00%27,tx_isolation=%27SERIALIZABLE%27":                                       {`"time_zone"`, "tx_isolation"},
 	} {
 		_, err := (&Driver{}).OpenConnector("u:secret@tcp(h:1)/db?" + query)
 		if err == nil {
@@ -98,6 +109,14 @@ func TestDSNErrorsNameTheKeyAndTheCure(t *testing.T) {
 	for _, query := range []string{"binlog_format=STATEMENT", "binlog_format='statement'&isolation=read-uncommitted"} {
 		if _, err := (&Driver{}).OpenConnector("/?" + query); err == nil || !strings.Contains(err.Error(), "1665") {
 			t.Errorf("%s: got %v, want an error that names 1665", query, err)
+		}
+	}
+}
+
+func TestValuesMayReadOurVariables(t *testing.T) {
+	for _, query := range []string{"sql_mode=IF(@@tx_isolation='SERIALIZABLE','ANSI','')", "sql_mode=CONCAT(@@sql_mode,',ANSI')", "GLOBAL tx_isolation='SERIALIZABLE'"} {
+		if _, got, err := parseDSN("/?" + query); err != nil || len(got.variables) != 1 {
+			t.Errorf("%s: got %v, %v", query, got.variables, err)
 		}
 	}
 }
@@ -122,6 +141,9 @@ func TestMalformedDSNErrorsHoldNoPassword(t *testing.T) {
 		"root:top/x?isolation=secret@tcp(db:3306)",
 		"root:top/x?verify=secret%zz@tcp(db:3306)",
 		"root:top/x?secret%zz",
+		"root:top/x?secret=%zz@tcp(db:3306)",
+		"root:top/x?secret=a,tx_isolation=1@tcp(db:3306)",
+		"root:top/x?Secret_isolation=1@tcp(db:3306)",
 		"root:secret@tcp(db:3306/app",
 		"root:secret@nonet/app",
 		"root:secret@tcp(db:3306)/app?strict=secret",
@@ -129,7 +151,7 @@ func TestMalformedDSNErrorsHoldNoPassword(t *testing.T) {
 		_, err := sql.Open(DriverName, dsn)
 		if err == nil {
 			t.Errorf("%s: no error", dsn)
-		} else if strings.Contains(err.Error(), "secret") {
+		} else if strings.Contains(strings.ToLower(err.Error()), "secret") {
 			t.Errorf("%s: the error shows the password: %v", dsn, err)
 		}
 	}
@@ -204,6 +226,12 @@ func TestConfigParamsMeanTheSame(t *testing.T) {
 	}
 	if len(cfg.Params) != 5 {
 		t.Errorf("the caller's Params were changed: %v", cfg.Params)
+	}
+	if _, err := NewConnector(cfg, WithIsolation(sql.LevelReadCommitted)); err == nil || !strings.Contains(err.Error(), "contradicts") {
+		t.Errorf("got %v, want a contradiction", err)
+	}
+	if _, err := NewConnector(&mysql.Config{Params: map[string]string{"parseTime": "true"}}); err == nil || !strings.Contains(err.Error(), "Config's field") {
+		t.Errorf("got %v", err)
 	}
 	cfg.Params["verify"] = "perhaps"
 	if _, err := NewConnector(cfg); err == nil || !strings.Contains(err.Error(), "verify") {

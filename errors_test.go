@@ -4,6 +4,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -19,6 +20,16 @@ func TestInitErrorSaysWhatWhyAndCure(t *testing.T) {
 	}
 	if serverErr, ok := errors.AsType[*mysql.MySQLError](err); !ok || serverErr != cause {
 		t.Errorf("Unwrap gives %v", errors.Unwrap(err))
+	}
+}
+
+func TestInitErrorHidesLiteralsAlsoOfOtherErrorsAndFormats(t *testing.T) {
+	err := newInitError("SET PASSWORD = 'hunter2'", "it failed", "", errors.New("broken pipe while sending SET PASSWORD = 'hunter2'"))
+	if strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("got %v", err)
+	}
+	if text := fmt.Sprintf("%#v", newInitError("SET PASSWORD = 'hunter2'", "it failed", "", io.EOF)); strings.Contains(text, "hunter2") {
+		t.Errorf("got %s", text)
 	}
 }
 

@@ -49,7 +49,10 @@ func registerTurns(t *testing.T, network string, turns *atomic.Int32) {
 }
 
 func TestRoundTripsFromDialToReady(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	onBoth(t, testserver.Config{Binlog: "MIXED"}, roundTrips)
+}
+
+func roundTrips(t *testing.T, s *testserver.Server) {
 	var turns atomic.Int32
 	registerTurns(t, "turns", &turns)
 	// connect returns the round trips of a pool's second connection.
@@ -89,6 +92,9 @@ func TestRoundTripsFromDialToReady(t *testing.T) {
 			{"binlog=server", bare + 1},
 			{"binlog=server&isolation=server", bare},
 			{"verify=true", bare + 2},
+			{"verify=true&binlog=server", bare + 2},
+			{"verify=true&binlog=server&isolation=server", bare + 1},
+			{"guard=true", bare + 1},
 			{"initCommand=DO+1&initCommand=DO+2", bare + 3},
 		} {
 			if got := connect(mysqlinit.DriverName, account, test.params); got != test.want {

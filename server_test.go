@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net"
 	"net/url"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -21,7 +22,7 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-// The tests in this file need a MariaDB server with the binary log on.
+// The tests in this file are about what servers answer.
 
 func execAll(t *testing.T, db *sql.DB, statements ...string) {
 	t.Helper()
@@ -56,7 +57,10 @@ func wantServerError(t *testing.T, err error, number uint16, texts ...string) {
 }
 
 func TestEitherNameOfTheIsolationVariable(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	onBoth(t, testserver.Config{Binlog: "MIXED"}, eitherName)
+}
+
+func eitherName(t *testing.T, s *testserver.Server) {
 	for _, params := range []string{"tx_isolation=%27SERIALIZABLE%27", "transaction_isolation=%27SERIALIZABLE%27", "SESSION tx_isolation='SERIALIZABLE'", "isolation=serializable"} {
 		wantSession(t, open(t, s.DSN(testserver.Root, params)), "SERIALIZABLE", "ROW")
 	}
@@ -64,6 +68,46 @@ func TestEitherNameOfTheIsolationVariable(t *testing.T) {
 	wantSession(t, open(t, s.DSN(testserver.Root, "isolation=server&binlog=server")), "REPEATABLE-READ", "MIXED")
 	wantSession(t, open(t, s.DSN(testserver.Root, "binlog=assert")), "READ-COMMITTED", "MIXED")
 	wantSession(t, open(t, s.DSN(testserver.Root, "binlog_format=MIXED")), "READ-COMMITTED", "MIXED")
+	for _, name := range []string{"tx_isolation", "transaction_isolation"} {
+		cfg, err := mysql.ParseDSN(s.DSN(testserver.Root, name+"='SERIALIZABLE'"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := mysqlinit.NewConnector(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		db := sql.OpenDB(c)
+		defer db.Close()
+		wantSession(t, db, "SERIALIZABLE", "ROW")
+	}
+}
+
+// Under utf16 MySQL takes a plain 'READ-COMMITTED' for other letters.
+func TestConnectionInUTF16(t *testing.T) {
+	onBoth(t, testserver.Config{Binlog: "MIXED"}, func(t *testing.T, s *testserver.Server) {
+		for _, account := range []string{testserver.Root, testserver.App} {
+			cfg, err := mysql.ParseDSN(s.DSN(account, "character_set_connection=utf16"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := mysqlinit.NewConnector(cfg, mysqlinit.WithGuard(true))
+			if err != nil {
+				t.Fatal(err)
+			}
+			fromConfig := sql.OpenDB(c)
+			defer fromConfig.Close()
+			for _, db := range []*sql.DB{fromConfig, open(t, s.DSN(account, "guard=true&character_set_connection=utf16"))} {
+				db.SetMaxOpenConns(1)
+				before := readVariable(t, db, "CONNECTION_ID()")
+				execAll(t, db, "SET @x = 1")
+				wantSession(t, db, "READ-COMMITTED", map[string]string{testserver.Root: "ROW", testserver.App: "MIXED"}[account])
+				if after := readVariable(t, db, "CONNECTION_ID()"); after != before {
+					t.Errorf("%s: the session could not be restored", account)
+				}
+			}
+		}
+	})
 }
 
 func TestVariablesOfTheDSNAndOursBothHold(t *testing.T) {
@@ -91,17 +135,22 @@ func TestVariablesOfTheDSNAndOursBothHold(t *testing.T) {
 }
 
 func TestRefusalsNameTheFault(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	onBoth(t, testserver.Config{Binlog: "MIXED"}, refusals)
+}
+
+func refusals(t *testing.T, s *testserver.Server) {
 	ping := func(account, params string, opts ...mysqlinit.Option) error {
 		return open(t, s.DSN(account, params), opts...).PingContext(t.Context())
 	}
-	wantServerError(t, ping(testserver.App, "binlog=require-row"), 1227, "require-row", "GRANT BINLOG ADMIN")
+	wantServerError(t, ping(testserver.App, "binlog=require-row"), 1227, "require-row", "GRANT "+smallestPrivilege(s))
+	wantServerError(t, ping(testserver.App, "binlog_format=ROW"), 1227, "the DSN sets binlog_format", "take binlog_format out")
+	wantServerError(t, ping(testserver.Root, "GLOBAL hostname='x'"), 1238, "refused GLOBAL hostname")
 	wantServerError(t, ping(testserver.App, "sql_log_bin=0"), 1227, "sql_log_bin")
 	wantServerError(t, ping(testserver.Root, "sql_mode=%27BOGUS%27"), 1231, "refused sql_mode", "DSN")
 	wantServerError(t, ping(testserver.App, "sql_mode=%27BOGUS%27"), 1231, "refused sql_mode", "DSN")
 	wantServerError(t, ping(testserver.Root, "no_such_variable=1"), 1193, "refused no_such_variable")
-	err := ping(testserver.Root, "", mysqlinit.WithInitCommand("SET @a = 1"), mysqlinit.WithInitCommand("SET PASSWORD FOR nobody = PASSWORD('hunter2')"))
-	wantServerError(t, err, 1133, "init command 2", "SET PASSWORD")
+	err := ping(testserver.Root, "", mysqlinit.WithInitCommand("SET @a = 1"), mysqlinit.WithInitCommand("CALL nowhere('hunter2')"))
+	wantServerError(t, err, 1305, "init command 2", "CALL nowhere")
 	err = errors.Join(err, ping(testserver.Root, "", mysqlinit.WithInitCommand("SELECT hunter2x FROM 'hunter2' WHERE")))
 	if strings.Contains(strings.ReplaceAll(err.Error(), "hunter2x", ""), "hunter2") {
 		t.Errorf("the error shows a literal: %v", err)
@@ -109,45 +158,65 @@ func TestRefusalsNameTheFault(t *testing.T) {
 }
 
 func TestTranslatedServer(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "STATEMENT", Args: []string{"--lc-messages=de_DE"}})
-	wantServerError(t, open(t, s.DSN(testserver.App, "")).PingContext(t.Context()), 1227, "1665", "GRANT BINLOG ADMIN")
-	wantServerError(t, open(t, s.DSN(testserver.Root, "sql_mode=%27BOGUS%27")).PingContext(t.Context()), 1231, "refused sql_mode")
-	wantSession(t, open(t, s.DSN(testserver.Root, "")), "READ-COMMITTED", "ROW")
+	onBoth(t, testserver.Config{Binlog: "STATEMENT", Args: []string{"--lc-messages=de_DE"}}, func(t *testing.T, s *testserver.Server) {
+		wantServerError(t, open(t, s.DSN(testserver.App, "")).PingContext(t.Context()), 1227, "1665", "GRANT "+smallestPrivilege(s))
+		wantServerError(t, open(t, s.DSN(testserver.Root, "sql_mode=%27BOGUS%27")).PingContext(t.Context()), 1231, "refused sql_mode", "kann nicht")
+		wantSession(t, open(t, s.DSN(testserver.Root, "")), "READ-COMMITTED", "ROW")
+	})
 }
 
 func TestGrantWhileThePoolRuns(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "STATEMENT"})
+	onBoth(t, testserver.Config{Binlog: "STATEMENT"}, grantWhileThePoolRuns)
+}
+
+func grantWhileThePoolRuns(t *testing.T, s *testserver.Server) {
 	root := open(t, s.DSN(testserver.Root, ""))
 	db := open(t, s.DSN(testserver.App, ""))
 	if err := db.PingContext(t.Context()); err == nil {
 		t.Fatal("no error on STATEMENT")
 	}
-	execAll(t, root, "GRANT BINLOG ADMIN ON *.* TO 'app'@'%'")
+	execAll(t, root, "GRANT "+smallestPrivilege(s)+" ON *.* TO 'app'@'%'")
 	wantSession(t, db, "READ-COMMITTED", "ROW")
-	execAll(t, root, "REVOKE BINLOG ADMIN ON *.* FROM 'app'@'%'", "SET GLOBAL binlog_format = MIXED")
+	execAll(t, root, "REVOKE "+smallestPrivilege(s)+" ON *.* FROM 'app'@'%'", "SET GLOBAL binlog_format = MIXED")
 	db.SetMaxIdleConns(0) // from here each query has a new connection
 	wantSession(t, db, "READ-COMMITTED", "MIXED")
 	// Learned: this account may only assert. Then the format turns STATEMENT, and the GRANT comes.
-	execAll(t, root, "SET GLOBAL binlog_format = STATEMENT", "GRANT BINLOG ADMIN ON *.* TO 'app'@'%'")
+	execAll(t, root, "SET GLOBAL binlog_format = STATEMENT", "GRANT "+smallestPrivilege(s)+" ON *.* TO 'app'@'%'")
 	wantSession(t, db, "READ-COMMITTED", "ROW")
 }
 
 func TestVerify(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	onBoth(t, testserver.Config{Binlog: "MIXED"}, verify)
+}
+
+func verify(t *testing.T, s *testserver.Server) {
 	for _, account := range []string{testserver.Root, testserver.App} {
 		for _, params := range []string{"", "&isolation=serializable", "&tx_isolation=DEFAULT", "&binlog=server", "&isolation=server&binlog=server", "&sql_select_limit=0",
-			"&initCommand=SET+SESSION+TRANSACTION+ISOLATION+LEVEL+SERIALIZABLE", "&initCommand=SET+tx_isolation%3D%27SERIALIZABLE%27"} {
+			"&initCommand=SET+SESSION+TRANSACTION+ISOLATION+LEVEL+SERIALIZABLE", "&initCommand=SET+SESSION+TRANSACTION+READ+ONLY,+ISOLATION+LEVEL+SERIALIZABLE",
+			"&initCommand=SET+" + isolationVariable(s) + "%3D%27SERIALIZABLE%27", "&initCommand=SET+SESSION+TRANSACTION+ISOLATION+LEVEL+READ+UNCOMMITTED,READ+WRITE"} {
 			if err := open(t, s.DSN(account, "verify=true"+params)).PingContext(t.Context()); err != nil {
 				t.Errorf("%s, %s: %v", account, params, err)
 			}
 		}
 	}
 	root := open(t, s.DSN(testserver.Root, ""))
-	execAll(t, root, "CREATE PROCEDURE test.drift() SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE")
+	execAll(t, root, "CREATE PROCEDURE test.drift() BEGIN SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE; SET binlog_format = 'STATEMENT'; END")
 	err := open(t, s.DSN(testserver.Root, "verify=true&initCommand=CALL+drift()")).PingContext(t.Context())
-	if initErr, ok := errors.AsType[*mysqlinit.InitError](err); !ok || !strings.Contains(initErr.Error(), "SERIALIZABLE instead of READ-COMMITTED") {
+	if initErr, ok := errors.AsType[*mysqlinit.InitError](err); !ok ||
+		!strings.Contains(initErr.Error(), "SERIALIZABLE instead of READ-COMMITTED and binlog_format STATEMENT instead of ROW") {
 		t.Errorf("got %v", err)
 	}
+	err = open(t, s.DSN(testserver.Root, "verify=true&initCommand=SET+binlog_format='MIXED'")).PingContext(t.Context())
+	if err != nil {
+		t.Errorf("what an init command chose counts as chosen: %v", err)
+	}
+}
+
+func isolationVariable(s *testserver.Server) string {
+	if s.MySQL {
+		return "transaction_isolation"
+	}
+	return "tx_isolation"
 }
 
 func TestFailedAndCancelledConnectsLeakNothing(t *testing.T) {
@@ -249,7 +318,13 @@ func TestTLSSurvives(t *testing.T) {
 }
 
 func TestThePlainDriverLosesTheRaceAndThisOneDoesNot(t *testing.T) {
-	dsn := testserver.AnyDSN(t)
+	onBoth(t, testserver.Config{Binlog: "MIXED"}, func(t *testing.T, s *testserver.Server) { playTheRace(t, s.DSN(testserver.App, "")) })
+	if dsn := os.Getenv(testserver.EnvDSN); dsn != "" {
+		playTheRace(t, dsn)
+	}
+}
+
+func playTheRace(t *testing.T, dsn string) {
 	plain, err := sql.Open("mysql", dsn)
 	if err != nil {
 		t.Fatal(err)

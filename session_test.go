@@ -5,9 +5,12 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 )
@@ -90,7 +93,7 @@ func TestDialectIsLearnedInThreeFormsAtMost(t *testing.T) {
 					if err := conn.prepare(s); err != nil {
 						t.Fatal(err, conn.sent)
 					}
-					if len(conn.sent) > mostForms {
+					if len(conn.sent) > 3 {
 						t.Errorf("tried %q", conn.sent)
 					}
 					last := conn.sent[len(conn.sent)-1]
@@ -120,10 +123,128 @@ func TestDialectIsRelearnedAfterAFailover(t *testing.T) {
 					t.Fatal(err)
 				}
 				conn.answer = to.as(privileged)
-				if err := conn.prepare(s); err != nil || len(conn.sent) > mostForms {
+				if err := conn.prepare(s); err != nil || len(conn.sent) > 3 {
 					t.Errorf("from %s to %s, privileged %v: %v, sent %q", fromName, toName, privileged, err, conn.sent)
 				}
 			}
+		}
+	}
+}
+
+// A failover to a server that logs in STATEMENT format, of whatever kind, is
+// cured by the privilege or explained, and the next connection is no worse off.
+func TestFailoverToAStatementServer(t *testing.T) {
+	kinds := map[string]server{"MySQL 5.6": mysql56, "MySQL 9.7": mysql97, "MariaDB 10.11": mariadb1011, "MariaDB 11.8": mariadb118}
+	for fromName, from := range kinds {
+		for toName, to := range kinds {
+			to.statement = true
+			for _, privileged := range []bool{true, false} {
+				s := testSession(t, "/")
+				conn := &scriptedConn{answer: from.as(false)}
+				if err := conn.prepare(s); err != nil {
+					t.Fatal(err)
+				}
+				conn.answer = to.as(privileged)
+				for range 2 {
+					err := conn.prepare(s)
+					if len(conn.sent) > 3 {
+						t.Errorf("from %s to %s: sent %q", fromName, toName, conn.sent)
+					}
+					if privileged != (err == nil) || !privileged && !strings.Contains(err.Error(), "1665") {
+						t.Errorf("from %s to %s, privileged %v: %v, sent %q", fromName, toName, privileged, err, conn.sent)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestFormsAreTriedInOrderWhereNothingIsNamed(t *testing.T) {
+	conn := &scriptedConn{answer: func(query string) error {
+		if strings.Contains(query, "transaction_isolation") {
+			return serverError(1193, "Es gibt keine solche Variable")
+		}
+		return nil
+	}}
+	if err := conn.prepare(testSession(t, "/")); err != nil || len(conn.sent) != 2 {
+		t.Errorf("got %v, sent %q", err, conn.sent)
+	}
+}
+
+func TestBinlogFormatThatNobodyMaySet(t *testing.T) {
+	for _, number := range []uint16{1105, 1229, 1238} {
+		refuseAssertion := false
+		conn := &scriptedConn{answer: func(query string) error {
+			if strings.Contains(query, "binlog_format = 'ROW'") || refuseAssertion && strings.Contains(query, "@@SESSION.binlog_format") {
+				return serverError(number, "Variable 'binlog_format' is not for you")
+			}
+			return nil
+		}}
+		if err := conn.prepare(testSession(t, "/")); err != nil || len(conn.sent) != 2 || !strings.Contains(conn.sent[1], "IF(") {
+			t.Errorf("error %d: got %v, sent %q", number, err, conn.sent)
+		}
+		refuseAssertion = true // the format has no session value at all
+		if err := conn.prepare(testSession(t, "/")); err != nil || len(conn.sent) != 3 || !strings.HasPrefix(conn.sent[2], "SET SESSION TRANSACTION") {
+			t.Errorf("error %d: got %v, sent %q", number, err, conn.sent)
+		}
+	}
+}
+
+func TestNothingIsAssertedWhereNoRowLogIsNeeded(t *testing.T) {
+	for _, query := range []string{"tx_isolation=DEFAULT", "isolation=serializable", "isolation=server", "isolation=repeatable-read"} {
+		conn := &scriptedConn{answer: mariadb1011.as(false)}
+		if err := conn.prepare(testSession(t, "/?"+query)); err != nil || strings.Contains(strings.Join(conn.sent, ""), "IF(") {
+			t.Errorf("%s: got %v, sent %q", query, err, conn.sent)
+		}
+	}
+}
+
+func TestWhatIsLearnedIsLoggedOnce(t *testing.T) {
+	var log strings.Builder
+	s := testSession(t, "/?sql_mode='hunter2'", WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+	conn := &scriptedConn{answer: mariadb1011.as(false)}
+	for range 3 {
+		if err := conn.prepare(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := strings.Count(log.String(), "\n"); n != 1 {
+		t.Errorf("%d lines: %s", n, &log)
+	}
+	for _, want := range []string{"isolationVariable=tx_isolation", "asserted not to be STATEMENT", "refusedWithError=1227"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log lacks %q: %s", want, &log)
+		}
+	}
+	conn.answer = mysql97.as(true)
+	if err := conn.prepare(s); err != nil || strings.Count(log.String(), "\n") != 2 || !strings.Contains(log.String(), "set to ROW") {
+		t.Errorf("after a failover: %v, %s", err, &log)
+	}
+	if strings.Contains(log.String(), "hunter2") {
+		t.Errorf("a literal is logged: %s", &log)
+	}
+}
+
+func TestAssertionThatAProxyDoesNotUnderstand(t *testing.T) {
+	conn := &scriptedConn{answer: func(query string) error {
+		if strings.Contains(query, "IF(") {
+			return serverError(1064, "syntax error near 'IF('")
+		}
+		return mysql97.as(false)(query)
+	}}
+	err := conn.prepare(testSession(t, "/"))
+	if serverErr, ok := errors.AsType[*mysql.MySQLError](err); !ok || serverErr.Number != 1064 || !strings.Contains(err.Error(), "binlog=server") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestConnectTimeoutOfTheDSN(t *testing.T) {
+	for query, want := range map[string]time.Duration{
+		"": DefaultConnectTimeout, "timeout=1m": time.Minute, "timeout=1s": DefaultConnectTimeout,
+		"connectTimeout=5s&timeout=1m": 5 * time.Second, "connectTimeout=0": 0,
+	} {
+		if got := testSession(t, "/?"+query).timeout; got != want {
+			t.Errorf("%s: got %v, want %v", query, got, want)
 		}
 	}
 }
@@ -182,6 +303,7 @@ func TestTheSET(t *testing.T) {
 		{"binlog=server&isolation=server", ""},
 		{"binlog=server&isolation=server&time_zone='UTC'", "SET time_zone = 'UTC'"},
 		{"time_zone='UTC'&sql_mode='ANSI'", "SET @@SESSION.transaction_isolation = 'READ-COMMITTED', @@SESSION.binlog_format = 'ROW', time_zone = 'UTC', sql_mode = 'ANSI'"},
+		{"a=1+%23+one&b=2", "SET @@SESSION.transaction_isolation = 'READ-COMMITTED', @@SESSION.binlog_format = 'ROW', a = 1 # one\n, b = 2"},
 		{"time_zone='%2B00:00'+--+utc&a=1", "SET @@SESSION.transaction_isolation = 'READ-COMMITTED', @@SESSION.binlog_format = 'ROW', time_zone = '+00:00' -- utc\n, a = 1"},
 		{"tx_isolation=DEFAULT", "SET @@SESSION.binlog_format = 'ROW', @@SESSION.transaction_isolation = DEFAULT"},
 		{"binlog_format=MIXED", "SET @@SESSION.transaction_isolation = 'READ-COMMITTED', @@SESSION.binlog_format = MIXED"},
@@ -204,6 +326,7 @@ func TestUsersVariableIsBlamedNotOurs(t *testing.T) {
 		{"sql_mode='BOGUS'", "Variable 'sql_mode' can't be set to the value of 'BOGUS'", 1231, "refused sql_mode"},
 		{"no_such=1", "Unknown system variable 'no_such'", 1193, "refused no_such"},
 		{"sql_log_bin=0", "Access denied; you need (at least one of) the SUPER privilege(s) for this operation", 1227, "sql_log_bin"},
+		{"max_statement_time=5", "Unknown system variable 'max_statement_time'", 1193, "refused max_statement_time"},
 		{"hostname='x'", "Variable 'hostname' is a read only variable", 1238, "refused hostname"},
 	} {
 		name, _, _ := strings.Cut(test.query, "=")
@@ -221,6 +344,18 @@ func TestUsersVariableIsBlamedNotOurs(t *testing.T) {
 			}
 			if len(conn.sent) > 2 {
 				t.Errorf("%s: sent %q", test.query, conn.sent)
+			}
+			// Also where the format turned out to be STATEMENT before it.
+			assertion := testSession(t, "/?"+test.query)
+			assertion.learned.Store(&form{name: newName, binlog: assertBinlog, galera: true})
+			conn.answer = func(query string) error {
+				if strings.Contains(query, "IF(") {
+					return serverError(1231, "Variable can't be set to the value of '%s'", statementFormatText)
+				}
+				return serverError(test.number, "%s", test.message)
+			}
+			if err := conn.prepare(assertion); test.number != 1227 && (err == nil || !strings.Contains(err.Error(), test.want)) {
+				t.Errorf("%s after the assertion: got %v", test.query, err)
 			}
 		}
 	}
@@ -254,6 +389,92 @@ func TestServerWithoutBinlogFormat(t *testing.T) {
 	}
 	if err := conn.prepare(testSession(t, "/?binlog=require-row")); err == nil {
 		t.Error("require-row: no error")
+	}
+}
+
+// skippingConn takes a statement only prepared, and notes what became of it.
+type skippingConn struct {
+	driver.Conn
+	key    any // of the value that contexts must have
+	closed int
+}
+
+type skippingStmt struct {
+	driver.Stmt
+	conn *skippingConn
+}
+
+func (c *skippingConn) ExecContext(context.Context, string, []driver.NamedValue) (driver.Result, error) {
+	return nil, driver.ErrSkip
+}
+func (c *skippingConn) PrepareContext(ctx context.Context, _ string) (driver.Stmt, error) {
+	return &skippingStmt{conn: c}, wantValue(ctx, c.key)
+}
+func (s *skippingStmt) ExecContext(ctx context.Context, _ []driver.NamedValue) (driver.Result, error) {
+	return nil, wantValue(ctx, s.conn.key)
+}
+func (s *skippingStmt) Close() error { s.conn.closed++; return nil }
+
+func wantValue(ctx context.Context, key any) error {
+	if ctx.Value(key) == nil {
+		return errors.New("another context")
+	}
+	return nil
+}
+
+func TestPrepareAndExecWhereTheExecerSkips(t *testing.T) {
+	type key struct{}
+	conn := &skippingConn{key: key{}}
+	_, err := testSession(t, "/", WithInitCommand("DO 1")).prepare(context.WithValue(t.Context(), key{}, 1), conn, func(string) {})
+	if err != nil || conn.closed != 2 {
+		t.Errorf("got %v, closed %d statements", err, conn.closed)
+	}
+}
+
+// readBackConn shows a session without a binlog format.
+type readBackConn struct {
+	scriptedConn
+	level string
+}
+
+type oneRow struct {
+	values []driver.Value
+	read   bool
+}
+
+func (r *oneRow) Columns() []string { return make([]string, len(r.values)) }
+func (r *oneRow) Close() error      { return nil }
+func (r *oneRow) Next(dest []driver.Value) error {
+	if r.read {
+		return io.EOF
+	}
+	r.read = true
+	copy(dest, r.values)
+	return nil
+}
+
+func (c *readBackConn) QueryContext(_ context.Context, query string, _ []driver.NamedValue) (driver.Rows, error) {
+	if err := c.answer(query); err != nil {
+		return nil, err
+	}
+	return &oneRow{values: []driver.Value{[]byte(c.level), ""}}, nil
+}
+
+func TestVerifyOnAServerWithoutBinlogFormat(t *testing.T) {
+	conn := &readBackConn{level: "READ-COMMITTED"}
+	conn.answer = func(query string) error {
+		if strings.Contains(query, "binlog_format") {
+			return serverError(1193, "Unknown system variable 'binlog_format'")
+		}
+		return nil
+	}
+	s := testSession(t, "/?verify=true")
+	if _, err := s.prepare(t.Context(), conn, func(string) {}); err != nil {
+		t.Error(err)
+	}
+	conn.level = "REPEATABLE-READ"
+	if _, err := s.prepare(t.Context(), conn, func(string) {}); err == nil || !strings.Contains(err.Error(), "REPEATABLE-READ instead of READ-COMMITTED") {
+		t.Errorf("got %v", err)
 	}
 }
 

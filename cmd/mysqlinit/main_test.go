@@ -71,7 +71,7 @@ func TestRacePlaysTheStory(t *testing.T) {
 }
 
 func TestRaceOnAThrowawayServer(t *testing.T) {
-	code, stdout, stderr := runRace(t, "-workers=4", "-keys=5")
+	code, stdout, stderr := runRace(t, "-workers=2", "-keys=5")
 	if code != exitOK || !strings.Contains(stdout, "throwaway server") {
 		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
 	}

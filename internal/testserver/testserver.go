@@ -59,6 +59,7 @@ type Config struct {
 
 // Server is a running server.
 type Server struct {
+	MySQL   bool
 	Addr    string         // host:port, on loopback
 	Socket  string         // the Unix socket's path
 	Trusted *x509.CertPool // with Config.TLS, what the server's certificate is verified with
@@ -175,7 +176,7 @@ func (p program) start(ctx context.Context, template string, cfg Config) (*Serve
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), Socket: filepath.Join(folder, "socket"), folder: folder}
+	s := &Server{MySQL: p.mysql, Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), Socket: filepath.Join(folder, "socket"), folder: folder}
 	args := p.arguments(data, "--bind-address=127.0.0.1", "--port="+strconv.Itoa(port), "--socket="+s.Socket,
 		"--pid-file="+filepath.Join(folder, "pid"), "--skip-name-resolve", "--max-connections=500",
 		// A throwaway server has nothing to keep through a crash.
