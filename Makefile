@@ -11,6 +11,7 @@ demo: server ## See the race that this driver cures, on a throwaway server
 
 test: server mysql ## Run all tests with the race detector, on throwaway servers
 	$(GO) test $(RACE) -shuffle=on -count=1 ./...
+	cd integration && $(GO) test $(RACE) -shuffle=on -count=1 ./...
 
 lint: ## gofmt, go vet (also for other systems), staticcheck, go mod tidy
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not gofmt'ed: $$unformatted"; exit 1; fi
@@ -19,12 +20,18 @@ lint: ## gofmt, go vet (also for other systems), staticcheck, go mod tidy
 	GOOS=darwin $(GO) vet ./...
 	GOARCH=386 CGO_ENABLED=0 $(GO) vet ./...
 	$(GO) tool -modfile=internal/tools/go.mod staticcheck ./...
+	cd integration && $(GO) vet ./... && $(GO) tool -modfile=../internal/tools/go.mod staticcheck ./...
 	$(GO) mod tidy -diff
+	cd integration && $(GO) mod tidy -diff
 	cd internal/tools && $(GO) mod tidy -diff
 
-fuzz: ## Fuzz the DSN and the error texts, a minute each
+fuzz: server ## Fuzz the DSN, the error texts and, on a server, the guard, a minute each
 	$(GO) test -run='^$$' -fuzz=FuzzDSN -fuzztime=60s .
 	$(GO) test -run='^$$' -fuzz=FuzzInitErrorHidesLiterals -fuzztime=60s .
+	$(GO) test -run='^$$' -fuzz=FuzzGuardMissesNothing -fuzztime=60s .
+
+bench: server ## Compare a query's time and allocations with the plain driver's
+	$(GO) test -run='^$$' -bench=Query -benchtime=5000x .
 
 server: # Install a MariaDB server where none is found
 	@sh internal/testserver/install.sh
@@ -32,4 +39,4 @@ server: # Install a MariaDB server where none is found
 mysql: # Fetch a MySQL server for the tests where none is found
 	@sh internal/testserver/fetch-mysql.sh
 
-.PHONY: help demo test lint fuzz server mysql
+.PHONY: help demo test lint fuzz bench server mysql

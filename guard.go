@@ -145,7 +145,6 @@ func (g *guardedConn) PrepareContext(ctx context.Context, query string) (driver.
 }
 
 func (g *guardedConn) Begin() (driver.Tx, error) {
-	//lint:ignore SA1019 a program may use it on what Conn.Raw shows
 	tx, err := g.connMethods.Begin()
 	return g.began(tx, err, sql.LevelDefault)
 }

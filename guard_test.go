@@ -166,7 +166,7 @@ func restoresOrCloses(t *testing.T, s *testserver.Server) {
 			if err != nil {
 				return err
 			}
-			_, err = stmt.Exec(nil)
+			_, err = stmt.(driver.StmtExecContext).ExecContext(context.Background(), nil)
 			return errors.Join(err, stmt.Close())
 		}), restored},
 		{"CALL in a transaction", inTx("CALL drift()"), restored},

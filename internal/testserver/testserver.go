@@ -40,7 +40,7 @@ Or use a server of yours: for the tests set ` + EnvDSN + ` to its DSN, for the d
 // ErrNoMySQL is the same for Config.MySQL.
 var ErrNoMySQL = errors.New(`no MySQL server program (mysqld) is found. On Debian
   sh internal/testserver/fetch-mysql.sh
-fetches one into your cache folder, as make test does. Elsewhere put one on the PATH.`)
+fetches one into your cache folder, as make test does; elsewhere put one on the PATH`)
 
 // Accounts of every server. None has a password.
 const (
