@@ -36,6 +36,13 @@
 // asserts that the format is not STATEMENT, under which READ COMMITTED could
 // not write. See [BinlogPolicy].
 //
+// # Keeping the session
+//
+// A SET that one user of a pooled connection runs is seen by the next.
+// [WithGuard], or guard=true in the DSN, restores the session in between:
+//
+//	user:password@tcp(db:3306)/app?guard=true
+//
 // # Errors
 //
 // A connection that could not be prepared is closed, and Connect returns an
@@ -46,5 +53,7 @@
 // # Other ways in
 //
 // [NewConnector] takes a [mysql.Config], [Wrap] any other connector, [Register]
-// adds a driver name with presets of your own.
+// adds a driver name with presets of your own. [WithInterceptor] lays a sqlmw
+// interceptor over every connection; wrappers such as otelsql take this driver
+// where they took the MySQL driver.
 package mysqlinit

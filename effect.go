@@ -74,16 +74,12 @@ var wordEffects = map[string]effect{
 }
 
 // effectOf tells what a query may do. With multi it may be several statements.
-func effectOf(query string, multi bool) effect {
-	if !multi || strings.IndexByte(query, ';') < 0 {
+// Each begins behind a ';', and so every ';' counts, though some stand in a literal
+// or a comment: where those end depends on sql_mode, character set and version.
+func effectOf(query string, multi bool) (e effect) {
+	if !multi {
 		return effectOfOne(query)
 	}
-	if strings.ContainsAny(query, "'\"`#$") || strings.Contains(query, "--") || strings.Contains(query, "/*") {
-		// Where a quote or a comment ends depends on sql_mode, character set and
-		// version: a ';' may separate statements or not. Let every word count.
-		return effectOfOne(query) | effectOfWords(query)
-	}
-	var e effect
 	for one := range strings.SplitSeq(query, ";") {
 		e |= effectOfOne(one)
 	}

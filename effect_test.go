@@ -93,8 +93,9 @@ func TestEffectOfSeveralStatements(t *testing.T) {
 		"SELECT 1;\n":                                 0,
 		"SELECT 1; SELECT 2":                          0,
 		"UPDATE t SET a=1; UPDATE t SET a=2;":         0,
-		"UPDATE t SET a='1'; UPDATE t SET a='2'":      setsVariable, // a false alarm: a quote hides where they part
-		"SELECT ';'":                                  0,
+		"UPDATE t SET a='1'; UPDATE t SET a='2'":      0,
+		"SELECT ';'":                                  sticks, // a false alarm
+		"SELECT ';'; time_zone := '+09:00'":           sticks, // sql_mode ORACLE
 		"SELECT 1; SET @a=1":                          setsVariable,
 		"SELECT 1;SET sql_mode=0;USE app":             setsVariable | sticks,
 		";;BEGIN":                                     opensOrHides,
@@ -104,7 +105,7 @@ func TestEffectOfSeveralStatements(t *testing.T) {
 		"SELECT $$ ' $$; SET tx_isolation='' -- '":    setsVariable | setsIsolation,
 		"SELECT `\x81`; SET autocommit=0 -- `":        setsVariable | sticks,
 		"SELECT 1 # ' \n; CALL p() # '":               opensOrHides,
-		"SELECT 1; /*! SET tx_isolation='' */":        setsVariable | setsIsolation,
+		"SELECT 1; /*! SET tx_isolation='' */":        sticks,
 		"SELECT 1; IF 1 THEN SET tx_isolation=0; END": sticks,
 	} {
 		got := effectOf(text, true)

@@ -31,11 +31,12 @@ var changers = []string{
 	"SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED", "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", "SET binlog_format=MIXED", "SET LOCAL binlog_format='STATEMENT'",
 	"SET autocommit=0", "USE mysql", "BEGIN", "START TRANSACTION", "CALL drift()", "EXECUTE IMMEDIATE 'SET SESSION tx_isolation=''SERIALIZABLE'''",
 	"BEGIN NOT ATOMIC SET SESSION tx_isolation='SERIALIZABLE'; END", "IF 1 THEN SET SESSION tx_isolation='SERIALIZABLE'; END IF", "SET STATEMENT sql_mode='' FOR SET SESSION tx_isolation='SERIALIZABLE'",
-	"SET STATEMENT sql_mode='' FOR CALL drift()", "COMMIT AND CHAIN", "XA START 'a'", "LOCK TABLES keep READ", "SET sql_mode='ORACLE'", "SET sql_mode='NO_BACKSLASH_ESCAPES'", "SET completion_type=1", "SET autocömmit=0", "SET @@SESSION.transaction_ísölation='SERIALIZABLE'",
+	"SET STATEMENT sql_mode='' FOR CALL drift()", "COMMIT AND CHAIN", "XA START 'a'", "LOCK TABLES keep READ", "SET sql_mode='ORACLE'", "SET sql_mode='NO_BACKSLASH_ESCAPES'", "SET completion_type=1",
+	"time_zone := '+09:00'", "BEGIN time_zone := '+09:00'; END", "drift()", // with sql_mode ORACLE "SET autocömmit=0", "SET @@SESSION.transaction_ísölation='SERIALIZABLE'",
 }
 
 // harmless are statements that come before or around one.
-var harmless = []string{"", "", "", ";", "SELECT 1;", "DO 1 ; ", "SELECT '\\';", "SELECT '\\'';';", "/* */", "-- \n", "# ;\n", "/*!99999 SELECT 1 */", "/*!99999 ' */", "SELECT 1 /*!99999 ' */;", "SELECT ';", "(SELECT 1);", "SELECT \"'\";", "SELECT `a", "--\x7f'\n", "SELECT 1 --\xa0'\n;", "\xa0", "/*! ", "/*M!50000 ", "SELECT 1;/*! "}
+var harmless = []string{"", "", "", ";", "SELECT 1;", "DO 1 ; ", "SELECT '\\';", "SELECT '\\'';';", "/* */", "-- \n", "# ;\n", "/*!99999 SELECT 1 */", "/*!99999 ' */", "SELECT 1 /*!99999 ' */;", "SELECT ';", "SELECT ';';", "(SELECT 1);", "SELECT \"'\";", "SELECT `a", "--\x7f'\n", "SELECT 1 --\xa0'\n;", "\xa0", "/*! ", "/*M!50000 ", "SELECT 1;/*! "}
 
 // dressed returns one of the changers in one of the spellings that a server may
 // take for the same. It spells the isolation variable as that server does.
@@ -125,6 +126,7 @@ func TestGuardMissesNoSpelling(t *testing.T) {
 		name, isolation, params string
 	}{
 		{"MariaDB", "tx_isolation", ""}, {"MariaDB, several statements", "tx_isolation", "&multiStatements=true"},
+		{"MariaDB in Oracle's mode, several statements", "tx_isolation", "&multiStatements=true&sql_mode=%27ORACLE%27"},
 		{"MySQL", "transaction_isolation", ""}, {"MySQL, several statements", "transaction_isolation", "&multiStatements=true"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -183,6 +183,7 @@ func restoresOrCloses(t *testing.T, s *testserver.Server) {
 		{"BEGIN", text("BEGIN"), closed},
 		{"START TRANSACTION", text("START TRANSACTION"), closed},
 		{"START TRANSACTION, COMMIT AND CHAIN", text("START TRANSACTION", "COMMIT AND CHAIN"), closed},
+		{"COMMIT AND CHAIN", text("COMMIT AND CHAIN"), closed},
 		{"XA", text("XA START 'a'"), closed},
 		{"XA in what was a transaction", func(c *sql.Conn) error {
 			if inTx("COMMIT", "XA START 'b'")(c) == nil {

@@ -575,17 +575,33 @@ func TestInterceptorsOnEveryWayIn(t *testing.T) {
 	}
 }
 
+// dropping loses the transactions that it begins.
+type dropping struct{ sqlmw.NullInterceptor }
+
+func (dropping) ConnBeginTx(ctx context.Context, c driver.ConnBeginTx, o driver.TxOptions) (context.Context, driver.Tx, error) {
+	_, err := c.BeginTx(ctx, o)
+	return ctx, nil, errors.Join(err, errors.New("dropped"))
+}
+
 func TestGuardUnderInterceptors(t *testing.T) {
 	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
-	drifting := connecting{connect: func(ctx context.Context, c driver.Connector) (driver.Conn, error) { return c.Connect(ctx) }}
-	db := onePool(t, s, guarded, mysqlinit.WithInterceptor(drifting))
-	execAll(t, db, "SET SESSION tx_isolation = 'SERIALIZABLE'")
-	if got, _, err := readState(t.Context(), db); err != nil || got != promised {
-		t.Errorf("got %+v, %v", got, err)
-	}
-	execAll(t, db, "BEGIN")
-	if got, _, err := readState(t.Context(), db); err != nil || got != promised {
-		t.Errorf("got %+v, %v", got, err)
+	db := onePool(t, s, guarded, mysqlinit.WithInterceptor(dropping{}))
+	for name, drift := range map[string]func() error{
+		"SET":   func() error { _, err := db.Exec("SET SESSION tx_isolation = 'SERIALIZABLE'"); return err },
+		"BEGIN": func() error { _, err := db.Exec("BEGIN"); return err },
+		"a transaction that the interceptor drops": func() error {
+			if _, err := db.BeginTx(t.Context(), &sql.TxOptions{Isolation: sql.LevelSerializable}); err == nil || err.Error() != "dropped" {
+				return fmt.Errorf("got %w", err)
+			}
+			return nil
+		},
+	} {
+		if err := drift(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got, _, err := readState(t.Context(), db); err != nil || got != promised {
+			t.Errorf("after %s: got %+v, %v", name, got, err)
+		}
 	}
 }
 
@@ -596,12 +612,18 @@ func TestInterceptorsAllocateNoMoreThanSqlmw(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bare := sql.OpenDB(c)
-	defer bare.Close()
-	plain, intercepted := allocations(t, bare), allocations(t, ours)
-	for name := range plain {
-		if intercepted[name] > plain[name] {
-			t.Errorf("%s: %v allocations, with sqlmw alone %v", name, intercepted[name], plain[name])
+	sqlmwAlone := sql.OpenDB(c)
+	defer sqlmwAlone.Close()
+	plain, err := sql.Open("mysql", s.DSN(testserver.Root, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	without, alone, intercepted := allocations(t, plain), allocations(t, sqlmwAlone), allocations(t, ours)
+	for name := range alone {
+		t.Logf("%s: %v allocations without an interceptor, %v with one", name, without[name], intercepted[name])
+		if intercepted[name] > alone[name] {
+			t.Errorf("%s: %v allocations, with sqlmw alone %v", name, intercepted[name], alone[name])
 		}
 	}
 }

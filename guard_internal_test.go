@@ -1,0 +1,114 @@
+package mysqlinit
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+)
+
+// troubledConn is a connection of the driver's whose calls fail as told.
+type troubledConn struct {
+	connMethods
+	begin, end, exec, reset error
+	sent                    []string
+	bounded                 bool // the last statement's context had a deadline
+}
+
+func (c *troubledConn) IsValid() bool                      { return true }
+func (c *troubledConn) ResetSession(context.Context) error { return c.reset }
+func (c *troubledConn) ExecContext(ctx context.Context, query string, _ []driver.NamedValue) (driver.Result, error) {
+	c.sent = append(c.sent, query)
+	_, c.bounded = ctx.Deadline()
+	return nil, c.exec
+}
+func (c *troubledConn) BeginTx(context.Context, driver.TxOptions) (driver.Tx, error) {
+	return troubledTx{c}, c.begin
+}
+
+type troubledTx struct{ conn *troubledConn }
+
+func (t troubledTx) Commit() error   { return t.conn.end }
+func (t troubledTx) Rollback() error { return t.conn.end }
+
+func guardOf(t *testing.T, conn *troubledConn, dsn string, opts ...Option) *guardedConn {
+	return &guardedConn{connMethods: conn, session: testSession(t, dsn, opts...), form: form{name: newName, binlog: setBinlog}}
+}
+
+var serializable = driver.TxOptions{Isolation: driver.IsolationLevel(sql.LevelSerializable)}
+
+// The driver sets the next transaction's level before it begins that.
+func TestGuardRestoresAfterABeginThatFailed(t *testing.T) {
+	conn := &troubledConn{begin: errors.New("not now")}
+	g := guardOf(t, conn, "/")
+	if _, err := g.BeginTx(t.Context(), driver.TxOptions{}); err != conn.begin || g.changed {
+		t.Errorf("without a level: %v, changed %v", err, g.changed)
+	}
+	if _, err := g.BeginTx(t.Context(), serializable); err != conn.begin {
+		t.Error(err)
+	}
+	if err := g.ResetSession(t.Context()); err != nil || len(conn.sent) != 1 || !strings.Contains(conn.sent[0], "'READ-COMMITTED'") || !conn.bounded {
+		t.Errorf("%v, sent %q, bounded %v", err, conn.sent, conn.bounded)
+	}
+	// Where the level is the server's, nothing restores it.
+	g = guardOf(t, conn, "/?isolation=server")
+	_, _ = g.BeginTx(t.Context(), serializable)
+	if g.IsValid() {
+		t.Error("the connection counts as valid")
+	}
+}
+
+func TestGuardClosesAfterATransactionThatMayNotHaveEnded(t *testing.T) {
+	for name, end := range map[string]func(driver.Tx) error{"Commit": driver.Tx.Commit, "Rollback": driver.Tx.Rollback} {
+		for _, fails := range []error{nil, errors.New("lost")} {
+			g := guardOf(t, &troubledConn{end: fails}, "/")
+			tx, err := g.BeginTx(t.Context(), serializable)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if g.IsValid() {
+				t.Error("a connection with an open transaction counts as valid")
+			}
+			if err := end(tx); err != fails {
+				t.Errorf("%s: %v", name, err)
+			}
+			if g.IsValid() != (fails == nil) {
+				t.Errorf("%s that returned %v: valid %v", name, fails, g.IsValid())
+			}
+			if err := end(tx); err != sql.ErrTxDone {
+				t.Errorf("%s again: %v", name, err)
+			}
+		}
+	}
+}
+
+func TestGuardsResetSessionReturnsOnlyErrBadConn(t *testing.T) {
+	if err := guardOf(t, &troubledConn{reset: errors.New("a wrapper's own")}, "/").ResetSession(t.Context()); err != driver.ErrBadConn {
+		t.Errorf("got %v", err)
+	}
+	for _, cancelled := range []bool{false, true} {
+		var log strings.Builder
+		conn := &troubledConn{exec: errors.New("no")}
+		g := guardOf(t, conn, "/", WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		g.changed = true
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		if cancelled {
+			cancel()
+		}
+		if err := g.ResetSession(ctx); err != driver.ErrBadConn || g.IsValid() {
+			t.Errorf("got %v, valid %v", err, g.IsValid())
+		}
+		if logged := strings.Contains(log.String(), "level=WARN"); logged == cancelled {
+			t.Errorf("the caller's context ended: %v; logged %q", cancelled, &log)
+		}
+		// A wrapper without IsValid has put it back.
+		conn.exec = nil
+		if err := g.ResetSession(t.Context()); err != driver.ErrBadConn {
+			t.Errorf("the second time: %v", err)
+		}
+	}
+}
