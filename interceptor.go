@@ -36,7 +36,7 @@ func (c *Connector) connectIntercepted(ctx context.Context) (driver.Conn, error)
 	if err != nil {
 		return nil, err
 	}
-	if len(below.opened) == 0 {
+	if !below.hasOpened() {
 		conn.Close()
 		return nil, errors.New("mysqlinit: an interceptor's ConnectorConnect returned a connection that nothing has prepared: it has to take one from the Connect of the connector that it is given")
 	}
@@ -60,26 +60,39 @@ type interceptedConn struct {
 func (c *interceptedConn) Unwrap() driver.Conn { return c.below }
 
 // openedBelow is the prepared connector that interceptors see, and remembers
-// what it has opened.
+// what it has opened. An interceptor may open several at once.
 type openedBelow struct {
 	*Connector
-	mu     sync.Mutex // an interceptor may open several at once
+	mu     sync.Mutex
 	opened []driver.Conn
+	failed bool // the interceptors have: what is opened from now on is closed
 }
 
 func (b *openedBelow) Connect(ctx context.Context) (driver.Conn, error) {
 	conn, err := b.connectPrepared(notNil(ctx))
-	if err == nil {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.opened = append(b.opened, conn)
+	if err != nil {
+		return nil, err
 	}
-	return conn, err
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.failed {
+		conn.Close()
+		return nil, errors.New("mysqlinit: an interceptor's ConnectorConnect has failed while it was still connecting")
+	}
+	b.opened = append(b.opened, conn)
+	return conn, nil
+}
+
+func (b *openedBelow) hasOpened() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.opened) > 0
 }
 
 func (b *openedBelow) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.failed = true
 	for _, conn := range b.opened {
 		conn.Close()
 	}

@@ -8,7 +8,10 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/ngrok/sqlmw"
@@ -265,6 +268,33 @@ func TestFailingInterceptorsCloseTheConnectionBelow(t *testing.T) {
 			})
 		}
 	}
+}
+
+// An interceptor that gives up while it is connecting twice.
+func TestConnectionsThatComeTooLateAreClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var opened, closed atomic.Int32
+		parent := &fakeConnector{connect: func(context.Context) (driver.Conn, error) {
+			time.Sleep(time.Duration(opened.Add(1)) * time.Second)
+			return &fakeConn{exec: func(context.Context) error { return nil }, onClose: func() { closed.Add(1) }}, nil
+		}}
+		hedge := connecting{connect: func(ctx context.Context, c driver.Connector) (driver.Conn, error) {
+			ctx = context.WithoutCancel(ctx)
+			for range 2 {
+				go func() { _, _ = c.Connect(ctx) }()
+			}
+			time.Sleep(1500 * time.Millisecond)
+			return nil, errors.New("given up")
+		}}
+		if _, err := wrap(t, parent, mysqlinit.WithInterceptor(hedge)).Connect(t.Context()); err == nil || err.Error() != "given up" {
+			t.Errorf("got %v", err)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if opened.Load() != 2 || closed.Load() != 2 {
+			t.Errorf("opened %d connections, closed %d", opened.Load(), closed.Load())
+		}
+	})
 }
 
 func TestInterceptedConnectorClosesItsParent(t *testing.T) {
