@@ -303,16 +303,13 @@ func TestBeforeConnectHasParamsOfItsOwn(t *testing.T) {
 			cfg := mysql.NewConfig()
 			cfg.Params = params
 			cfg.DialFunc = func(context.Context, string, string) (net.Conn, error) { return nil, io.EOF }
-			err := cfg.Apply(mysql.BeforeConnect(func(_ context.Context, c *mysql.Config) error {
+			apply(t, cfg, mysql.BeforeConnect(func(_ context.Context, c *mysql.Config) error {
 				if len(c.Params) > 1 {
 					t.Errorf("two connections share Params: %v", c.Params)
 				}
 				c.Params["password_of_the_hour"] = "1"
 				return nil
 			}))
-			if err != nil {
-				t.Fatal(err)
-			}
 			c, err := mysqlinit.NewConnector(cfg)
 			if err != nil {
 				t.Fatal(err)

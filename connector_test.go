@@ -27,6 +27,34 @@ func open(t *testing.T, dsn string, opts ...mysqlinit.Option) *sql.DB {
 	return db
 }
 
+// openConfig does the same with a Config: that of a DSN, edited where edit is not
+// nil.
+func openConfig(t *testing.T, dsn string, edit func(*mysql.Config)) *sql.DB {
+	t.Helper()
+	cfg, err := mysql.ParseDSN(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if edit != nil {
+		edit(cfg)
+	}
+	c, err := mysqlinit.NewConnector(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := sql.OpenDB(c)
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+// apply is Config.Apply for options that cannot fail.
+func apply(t *testing.T, cfg *mysql.Config, opt mysql.Option) {
+	t.Helper()
+	if err := cfg.Apply(opt); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // wantSession reads a session's isolation level and binlog format.
 func wantSession(t *testing.T, q interface {
 	QueryRowContext(context.Context, string, ...any) *sql.Row

@@ -365,25 +365,14 @@ func TestGuardClosesWhatTheServerDecides(t *testing.T) {
 func TestGuardKeepsAConfigsParams(t *testing.T) {
 	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
 	for _, callback := range []bool{false, true} {
-		cfg, err := mysql.ParseDSN(s.DSN(testserver.Root, guarded))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if callback {
-			err := cfg.Apply(mysql.BeforeConnect(func(_ context.Context, c *mysql.Config) error {
-				c.Params["time_zone"] = "'+05:00'"
-				return nil
-			}))
-			if err != nil {
-				t.Fatal(err)
+		db := openConfig(t, s.DSN(testserver.Root, guarded), func(cfg *mysql.Config) {
+			if callback {
+				apply(t, cfg, mysql.BeforeConnect(func(_ context.Context, c *mysql.Config) error {
+					c.Params["time_zone"] = "'+05:00'"
+					return nil
+				}))
 			}
-		}
-		c, err := mysqlinit.NewConnector(cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		db := sql.OpenDB(c)
-		defer db.Close()
+		})
 		db.SetMaxOpenConns(1)
 		before, id, err := readState(t.Context(), db)
 		if err != nil {

@@ -69,17 +69,7 @@ func eitherName(t *testing.T, s *testserver.Server) {
 	wantSession(t, open(t, s.DSN(testserver.Root, "binlog=assert")), "READ-COMMITTED", "MIXED")
 	wantSession(t, open(t, s.DSN(testserver.Root, "binlog_format=MIXED")), "READ-COMMITTED", "MIXED")
 	for _, name := range []string{"tx_isolation", "transaction_isolation"} {
-		cfg, err := mysql.ParseDSN(s.DSN(testserver.Root, name+"='SERIALIZABLE'"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, err := mysqlinit.NewConnector(cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		db := sql.OpenDB(c)
-		defer db.Close()
-		wantSession(t, db, "SERIALIZABLE", "ROW")
+		wantSession(t, openConfig(t, s.DSN(testserver.Root, name+"='SERIALIZABLE'"), nil), "SERIALIZABLE", "ROW")
 	}
 }
 
@@ -87,17 +77,8 @@ func eitherName(t *testing.T, s *testserver.Server) {
 func TestConnectionInUTF16(t *testing.T) {
 	onBoth(t, testserver.Config{Binlog: "MIXED"}, func(t *testing.T, s *testserver.Server) {
 		for _, account := range []string{testserver.Root, testserver.App} {
-			cfg, err := mysql.ParseDSN(s.DSN(account, "character_set_connection=utf16"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			c, err := mysqlinit.NewConnector(cfg, mysqlinit.WithGuard(true))
-			if err != nil {
-				t.Fatal(err)
-			}
-			fromConfig := sql.OpenDB(c)
-			defer fromConfig.Close()
-			for _, db := range []*sql.DB{fromConfig, open(t, s.DSN(account, "guard=true&character_set_connection=utf16"))} {
+			dsn := s.DSN(account, "guard=true&character_set_connection=utf16")
+			for _, db := range []*sql.DB{open(t, dsn), openConfig(t, dsn, nil)} {
 				db.SetMaxOpenConns(1)
 				before := readVariable(t, db, "CONNECTION_ID()")
 				execAll(t, db, "SET @x = 1")
@@ -117,17 +98,9 @@ func TestVariablesOfTheDSNAndOursBothHold(t *testing.T) {
 	if got := readVariable(t, db, "CONCAT(@@time_zone, @@sql_mode)"); !strings.HasPrefix(got, "+03:00") || !strings.Contains(got, "ANSI_QUOTES") {
 		t.Errorf("got %s", got)
 	}
-	cfg, err := mysql.ParseDSN(s.DSN(testserver.Root, "isolation=serializable&time_zone=%27%2B04:00%27&initCommand=SET+@x=1"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.Params["sql_mode"] = "'ANSI'"
-	c, err := mysqlinit.NewConnector(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	fromConfig := sql.OpenDB(c)
-	defer fromConfig.Close()
+	fromConfig := openConfig(t, s.DSN(testserver.Root, "isolation=serializable&time_zone=%27%2B04:00%27&initCommand=SET+@x=1"), func(cfg *mysql.Config) {
+		cfg.Params["sql_mode"] = "'ANSI'"
+	})
 	wantSession(t, fromConfig, "SERIALIZABLE", "ROW")
 	if got := readVariable(t, fromConfig, "CONCAT(@@time_zone, @x)"); got != "+04:001" {
 		t.Errorf("got %s", got)
@@ -264,27 +237,17 @@ func TestFailedAndCancelledConnectsLeakNothing(t *testing.T) {
 
 func TestDialFuncBeforeConnectAndSocketSurvive(t *testing.T) {
 	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
-	cfg, err := mysql.ParseDSN(s.DSN("wrong", ""))
-	if err != nil {
-		t.Fatal(err)
-	}
 	dialed := 0
-	cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		dialed++
-		return new(net.Dialer).DialContext(ctx, network, addr)
-	}
-	if err := cfg.Apply(mysql.BeforeConnect(func(_ context.Context, c *mysql.Config) error {
-		c.User = testserver.Root
-		return nil
-	})); err != nil {
-		t.Fatal(err)
-	}
-	c, err := mysqlinit.NewConnector(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	db := sql.OpenDB(c)
-	defer db.Close()
+	db := openConfig(t, s.DSN("wrong", ""), func(cfg *mysql.Config) {
+		cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			dialed++
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		}
+		apply(t, cfg, mysql.BeforeConnect(func(_ context.Context, c *mysql.Config) error {
+			c.User = testserver.Root
+			return nil
+		}))
+	})
 	wantSession(t, db, "READ-COMMITTED", "ROW")
 	if dialed != 1 {
 		t.Errorf("DialFunc was called %d times", dialed)
@@ -294,17 +257,7 @@ func TestDialFuncBeforeConnectAndSocketSurvive(t *testing.T) {
 
 func TestTLSSurvives(t *testing.T) {
 	s := testserver.New(t, testserver.Config{TLS: true, Args: []string{"--require-secure-transport=ON"}})
-	cfg, err := mysql.ParseDSN(s.DSN(testserver.Root, ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.TLS = &tls.Config{RootCAs: s.Trusted}
-	c, err := mysqlinit.NewConnector(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	verified := sql.OpenDB(c)
-	defer verified.Close()
+	verified := openConfig(t, s.DSN(testserver.Root, ""), func(cfg *mysql.Config) { cfg.TLS = &tls.Config{RootCAs: s.Trusted} })
 	for _, db := range []*sql.DB{verified, open(t, s.DSN(testserver.Root, "tls=skip-verify"))} {
 		wantSession(t, db, "READ-COMMITTED", "ROW")
 		var cipher string
