@@ -168,23 +168,41 @@ func TestEveryWayInPrepares(t *testing.T) {
 
 func everyWayIn(t *testing.T, s *testserver.Server) {
 	dsn := s.DSN(testserver.Root, "")
-	cfg, err := mysql.ParseDSN(dsn)
-	if err != nil {
-		t.Fatal(err)
+	for name, c := range waysIn(t, dsn) {
+		t.Run(name, func(t *testing.T) {
+			db := sql.OpenDB(c)
+			defer db.Close()
+			wantSession(t, db, "READ-COMMITTED", "ROW")
+		})
 	}
-	parent, err := mysql.NewConnector(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	// Each with options too, those of its driver opened again among them.
+	options := []mysqlinit.Option{mysqlinit.WithIsolation(sql.LevelSerializable), mysqlinit.WithInitCommand("SET @x = 7")}
+	ways := waysIn(t, dsn, options...)
 	name := "mysqlinit-test-" + rand.Text() // a name is taken once a process
-	mysqlinit.Register(name, mysqlinit.WithIsolation(sql.LevelSerializable))
-	serializable, err := sql.Open(name, dsn)
+	mysqlinit.Register(name, options...)
+	registered, err := sql.Open(name, dsn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer serializable.Close()
-	wantSession(t, serializable, "SERIALIZABLE", "ROW")
+	defer registered.Close()
+	pools := map[string]*sql.DB{"Register": registered, "Open": open(t, dsn, options...)}
+	for name, c := range ways {
+		pools[name] = sql.OpenDB(c)
+		defer pools[name].Close()
+	}
+	for name, db := range pools {
+		t.Run(name+" with options", func(t *testing.T) {
+			wantSession(t, db, "SERIALIZABLE", "ROW")
+			if got := readVariable(t, db, "@x"); got != "7" {
+				t.Errorf("the init command has not run: %s", got)
+			}
+		})
+	}
+}
 
+// waysIn returns a connector from each way in.
+func waysIn(t *testing.T, dsn string, opts ...mysqlinit.Option) map[string]driver.Connector {
+	t.Helper()
 	must := func(c driver.Connector, err error) driver.Connector {
 		t.Helper()
 		if err != nil {
@@ -192,41 +210,21 @@ func everyWayIn(t *testing.T, s *testserver.Server) {
 		}
 		return c
 	}
-	connector := must(mysqlinit.NewConnector(cfg))
-	for name, c := range map[string]driver.Connector{
-		"OpenConnector":          must((&mysqlinit.Driver{}).OpenConnector(dsn)),
+	d, err := mysqlinit.NewDriver(opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := mysql.ParseDSN(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	connector := must(mysqlinit.NewConnector(cfg, opts...))
+	return map[string]driver.Connector{
+		"OpenConnector":          must(d.OpenConnector(dsn)),
+		"the legacy Driver.Open": legacy{d, dsn},
 		"NewConnector":           connector,
-		"Wrap":                   must(mysqlinit.Wrap(parent)),
 		"Driver of a connector":  must(connector.Driver().(driver.DriverContext).OpenConnector(dsn)),
-		"the legacy Driver.Open": legacy{&mysqlinit.Driver{}, dsn},
-	} {
-		t.Run(name, func(t *testing.T) {
-			db := sql.OpenDB(c)
-			defer db.Close()
-			wantSession(t, db, "READ-COMMITTED", "ROW")
-		})
-	}
-}
-
-func TestDriverOfAConnectorKeepsItsOptions(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
-	cfg, err := mysql.ParseDSN(s.DSN(testserver.Root, ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := mysqlinit.NewConnector(cfg, mysqlinit.WithIsolation(sql.LevelSerializable), mysqlinit.WithInitCommand("SET @x = 7"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	again, err := c.Driver().(driver.DriverContext).OpenConnector(s.DSN(testserver.Root, ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	db := sql.OpenDB(again)
-	defer db.Close()
-	wantSession(t, db, "SERIALIZABLE", "ROW")
-	if got := readVariable(t, db, "@x"); got != "7" {
-		t.Errorf("the init command has not run: %s", got)
+		"Wrap":                   wrap(t, must(mysql.NewConnector(cfg)), opts...),
 	}
 }
 

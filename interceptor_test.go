@@ -564,35 +564,7 @@ func TestInterceptorsOnEveryWayIn(t *testing.T) {
 	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
 	var log callLog
 	i := mysqlinit.WithInterceptor(recorder{name: "a", log: &log})
-	dsn := s.DSN(testserver.Root, "")
-	cfg, err := mysql.ParseDSN(dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	parent, err := mysql.NewConnector(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := mysqlinit.NewDriver(i)
-	if err != nil {
-		t.Fatal(err)
-	}
-	opened, err := d.OpenConnector(dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	connector, err := mysqlinit.NewConnector(cfg, i)
-	if err != nil {
-		t.Fatal(err)
-	}
-	again, err := connector.Driver().(driver.DriverContext).OpenConnector(dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, c := range map[string]driver.Connector{
-		"OpenConnector": opened, "the legacy Driver.Open": legacy{d, dsn}, "NewConnector": connector,
-		"Driver of a connector": again, "Wrap": wrap(t, parent, i),
-	} {
+	for name, c := range waysIn(t, s.DSN(testserver.Root, ""), i) {
 		db := sql.OpenDB(c)
 		wantSession(t, db, "READ-COMMITTED", "ROW")
 		if calls := log.take(); !strings.HasPrefix(calls, "a.Connect a.Query") {
