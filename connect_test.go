@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -300,6 +301,7 @@ func TestBeforeConnectHasParamsOfItsOwn(t *testing.T) {
 		"ours and theirs": {"isolation": "serializable", "time_zone": "'UTC'"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			var calls atomic.Int32
 			cfg := mysql.NewConfig()
 			cfg.Params = params
 			cfg.DialFunc = func(context.Context, string, string) (net.Conn, error) { return nil, io.EOF }
@@ -307,15 +309,18 @@ func TestBeforeConnectHasParamsOfItsOwn(t *testing.T) {
 				if len(c.Params) > 1 {
 					t.Errorf("two connections share Params: %v", c.Params)
 				}
-				c.Params["password_of_the_hour"] = "1"
+				c.Params[fmt.Sprint("connection_", calls.Add(1))] = "1"
 				return nil
 			}))
 			c, err := mysqlinit.NewConnector(cfg)
 			if err != nil {
 				t.Fatal(err)
 			}
+			// One after another, where a shared map has grown; and at once, for the
+			// race detector.
 			var all sync.WaitGroup
 			for range 8 {
+				_, _ = c.Connect(t.Context())
 				all.Go(func() { _, _ = c.Connect(t.Context()) })
 			}
 			all.Wait()

@@ -93,7 +93,7 @@ func (s *session) firstForm() form {
 
 // withoutSet is what can be done about the format where it may not be set.
 func (s *session) withoutSet() binlogForm {
-	if s.isolation.expr == "" && needsRowLog(s.isolation.level) {
+	if needsRowLog(s.isolation.level) {
 		return assertBinlog
 	}
 	return leaveBinlog

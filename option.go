@@ -194,7 +194,7 @@ func given[T comparable](v T) setting[T] { return setting[T]{v, true} }
 // isolation is a level, or the DSN's own expression for it.
 type isolation struct {
 	level sql.IsolationLevel
-	expr  string // the value of transaction_isolation in a DSN that is no level's name
+	expr  string // the value of transaction_isolation in a DSN that is no level's name; then level is LevelDefault
 }
 
 // binlog is a policy, or the DSN's own choice of binlog_format, which replaces it.

@@ -56,9 +56,6 @@ func mismatch(query string, row []string, wantLevel, wantFormat string) error {
 // init command chose last counts.
 func (s *session) expected(f form) (level, format string) {
 	level = levelNames[s.isolation.level]
-	if s.isolation.expr != "" {
-		level = ""
-	}
 	switch {
 	case s.binlog.format != "":
 		format = publicWord(s.binlog.format)
