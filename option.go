@@ -132,8 +132,8 @@ func WithGuard(on bool) Option {
 	}
 }
 
-// WithConnectTimeout bounds dial, handshake and preparation together. Zero
-// means no bound; a negative duration is an error. The default is
+// WithConnectTimeout bounds dial, handshake and preparation together, and each
+// restoring of a session by [WithGuard]. Zero means no bound; a negative duration is an error. The default is
 // [DefaultConnectTimeout]. It matters because database/sql also connects in the
 // background, with a context that never ends. The error at its expiry has a
 // Timeout method that returns true.
@@ -173,9 +173,11 @@ func WithInterceptor(i sqlmw.Interceptor) Option {
 	}
 }
 
-// WithLogger logs what was learned about a server, once each time it changes:
-// the isolation variable's name, and whether binlog_format may be set. Nil, the
-// default, logs nothing. No password and no literal of a statement is logged.
+// WithLogger logs, at level Info, what was learned about a server, once each time
+// it changes: the isolation variable's name, and whether binlog_format may be
+// set. With [WithGuard] it also logs why a session could not be restored (Warn),
+// and which statement costs a connection (Debug). Nil, the default, logs
+// nothing. No password and no literal of a statement is logged.
 func WithLogger(l *slog.Logger) Option {
 	return func(s *settings) error {
 		s.logger = l
