@@ -4,8 +4,10 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"io"
 	"reflect"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -86,6 +88,9 @@ func (e emptiedParams) Connect(ctx context.Context) (driver.Conn, error) {
 func Wrap(parent driver.Connector, opts ...Option) (*Connector, error) {
 	if parent == nil {
 		return nil, errors.New("mysqlinit: Wrap: the connector is nil")
+	}
+	if ours, ok := parent.(*Connector); ok && ours.session.guard {
+		return nil, errors.New("mysqlinit: Wrap: the connector has a guard of its own, which would restore its session and not this one's: give WithGuard to Wrap instead")
 	}
 	d, err := NewDriver(opts...)
 	if err != nil {
@@ -180,8 +185,8 @@ func (c *Connector) connect(ctx context.Context, at func(phase string)) (driver.
 	}()
 	var methods connMethods
 	if c.session.guard {
-		if methods, err = guardable(conn); err != nil {
-			return nil, err
+		if methods, err = withAllMethods(conn); err != nil {
+			return nil, fmt.Errorf("mysqlinit: WithGuard: the wrapped connector's connections %w; leave the guard out, or lay that connector over this one instead of wrapping it", err)
 		}
 	}
 	f, err := c.session.prepare(ctx, conn, at)
@@ -222,6 +227,22 @@ type (
 		Query(query string, args []driver.Value) (driver.Rows, error)
 	}
 )
+
+// withAllMethods returns a connection's methods, or an error that names those
+// which it lacks.
+func withAllMethods(conn driver.Conn) (connMethods, error) {
+	if methods, ok := conn.(connMethods); ok {
+		return methods, nil
+	}
+	var missing []string
+	have, want := reflect.TypeOf(conn), reflect.TypeFor[connMethods]()
+	for i := range want.NumMethod() {
+		if _, ok := have.MethodByName(want.Method(i).Name); !ok {
+			missing = append(missing, want.Method(i).Name)
+		}
+	}
+	return nil, fmt.Errorf("(%T) lack methods that the MySQL driver's have: %s", conn, strings.Join(missing, ", "))
+}
 
 // isNil also knows a nil pointer in an interface.
 func isNil(v any) bool {

@@ -14,6 +14,7 @@ const (
 	setsBinlog                       // the binlog format
 	opensOrHides                     // an open transaction, or whatever a statement does that is not in this text
 	sticks                           // what no SET of ours restores
+	namesDatabase                    // in DROP and its like: the current one may be gone
 )
 
 // leadingWords are the words that begin a statement which leaves its session as
@@ -23,8 +24,12 @@ var leadingWords = wordSet("select insert update delete replace with values tabl
 	"show explain describe desc help kill load truncate rename grant revoke " +
 	"analyze optimize check checksum repair savepoint release")
 
-// readOnWords begin statements whose further words tell.
-var readOnWords = wordSet("set commit rollback create alter drop")
+// readOnWords begin statements whose further words tell, ddlWords those where
+// only the name of a kind of object does.
+var (
+	readOnWords = wordSet("set commit rollback")
+	ddlWords    = wordSet("create alter drop")
+)
 
 func wordSet(words string) map[string]bool {
 	set := make(map[string]bool)
@@ -35,7 +40,7 @@ func wordSet(words string) map[string]bool {
 }
 
 // wordEffects are the words that change a session where they are a statement's
-// first, or stand in a SET, COMMIT, CREATE …; elsewhere they are a false alarm.
+// first, or stand in a SET or COMMIT; elsewhere they are a false alarm.
 var wordEffects = map[string]effect{
 	"set":                   setsVariable,
 	"transaction":           setsIsolation,
@@ -43,19 +48,20 @@ var wordEffects = map[string]effect{
 	"tx_isolation":          setsIsolation,
 	"binlog_format":         setsBinlog,
 
-	"begin":   opensOrHides,
-	"start":   opensOrHides,
-	"chain":   opensOrHides, // COMMIT AND CHAIN
-	"call":    opensOrHides,
-	"execute": opensOrHides, // also EXECUTE IMMEDIATE
+	"begin": opensOrHides,
+	"start": opensOrHides,
+	"chain": opensOrHides, // COMMIT AND CHAIN
+	"call":  opensOrHides,
 
+	"execute":         sticks, // also EXECUTE IMMEDIATE: any text, USE and SET autocommit among them
 	"use":             sticks,
 	"lock":            sticks,
 	"xa":              sticks,
 	"autocommit":      sticks,
 	"completion_type": sticks, // makes each COMMIT open a transaction
-	"database":        sticks, // DROP or ALTER DATABASE, of the current one
-	"schema":          sticks,
+
+	"database": namesDatabase,
+	"schema":   namesDatabase,
 
 	// The access mode, READ ONLY, may be that of the next transaction.
 	"only":                  sticks,
@@ -101,8 +107,13 @@ func effectOfOne(query string) effect {
 	switch {
 	case leadingWords[string(word)], query[start] == '(': // (SELECT …) UNION …
 		return 0
+	case ddlWords[string(word)]:
+		if effectOfWords(query[start:])&namesDatabase != 0 {
+			return sticks
+		}
+		return 0
 	case readOnWords[string(word)], wordEffects[string(word)] == opensOrHides:
-		return effectOfWords(query[start:])
+		return effectOfWords(query[start:]) &^ namesDatabase
 	}
 	return sticks
 }
@@ -118,10 +129,16 @@ func effectOfWords(text string) (e effect) {
 			ascii = ascii && text[i] < 0x80
 			i++
 		}
-		e |= wordEffects[string(lowerWord(&buffer, text[start:i]))]
+		word := lowerWord(&buffer, text[start:i])
+		e |= wordEffects[string(word)]
+		if string(word) == "for" {
+			e |= effectOfOne(text[i:]) // SET STATEMENT … FOR
+		}
 	}
-	if e&setsVariable != 0 && !ascii {
-		e |= sticks // MySQL 8 and later take autocömmit for autocommit
+	// MySQL 8 and later take autocömmit for autocommit; in the character set swe7
+	// that is autoc|mmit.
+	if e&setsVariable != 0 && (!ascii || strings.Contains(text, "`") && strings.ContainsAny(text, `[]{}|\^~`)) {
+		e |= sticks
 	}
 	return e
 }

@@ -4,27 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"fmt"
 	"log/slog"
-	"reflect"
-	"strings"
 )
-
-// guardable returns a connection's methods, or an error that names those which
-// a wrapped connector's connection lacks.
-func guardable(conn driver.Conn) (connMethods, error) {
-	if methods, ok := conn.(connMethods); ok {
-		return methods, nil
-	}
-	var missing []string
-	have, want := reflect.TypeOf(conn), reflect.TypeFor[connMethods]()
-	for i := range want.NumMethod() {
-		if _, ok := have.MethodByName(want.Method(i).Name); !ok {
-			missing = append(missing, want.Method(i).Name)
-		}
-	}
-	return nil, fmt.Errorf("mysqlinit: WithGuard: the wrapped connector's connections (%T) lack what the MySQL driver's have: %s; leave the guard out, or lay that connector over this one instead of wrapping it", conn, strings.Join(missing, ", "))
-}
 
 // guardedConn notices what its statements may do to the session, and puts the
 // session back in order before the next user has it. database/sql calls it from
@@ -52,11 +33,16 @@ func (g *guardedConn) Unwrap() driver.Conn { return g.connMethods }
 // where it fails, or where its answer is lost.
 func (g *guardedConn) notice(query string) {
 	if e := effectOf(query, g.session.multiStatements); e != 0 {
+		if g.tx != nil {
+			e &^= opensOrHides // the end of BeginTx's transaction ends what was opened
+			e |= setsVariable  // and the SET restores what a procedure set
+		}
 		g.note(e, query, &g.changed)
 	}
 }
 
-// noticePrepared notes what a query that is prepared may do whenever it runs.
+// noticePrepared notes what a query that is prepared may do whenever it runs,
+// also when the transaction that it was prepared in has ended.
 func (g *guardedConn) noticePrepared(query string) {
 	if e := effectOf(query, g.session.multiStatements); e != 0 {
 		g.note(e, query, &g.prepared)
@@ -64,9 +50,6 @@ func (g *guardedConn) noticePrepared(query string) {
 }
 
 func (g *guardedConn) note(e effect, query string, restorable *bool) {
-	if e&opensOrHides != 0 && g.tx != nil {
-		e &^= opensOrHides // BeginTx's transaction ends what was opened
-	}
 	if e&(opensOrHides|sticks) == 0 && g.session.restores(e, g.form) {
 		*restorable = true
 		return
@@ -163,6 +146,10 @@ func (g *guardedConn) began(tx driver.Tx, err error, level sql.IsolationLevel) (
 		}
 		return tx, err
 	}
+	if g.tx != nil { // the server has ended the one before
+		g.beyond = true
+		return tx, nil
+	}
 	g.tx = tx
 	return (*guardedTx)(g), nil
 }
@@ -181,8 +168,8 @@ func (t *guardedTx) end(how func(driver.Tx) error) error {
 	}
 	err := how(t.tx)
 	t.tx = nil
-	if err != nil {
-		t.beyond = true // nobody knows whether the transaction has ended
+	if err != nil || t.session.chains {
+		t.beyond = true // nobody knows whether a transaction is open
 	}
 	return err
 }

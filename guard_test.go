@@ -161,6 +161,11 @@ func restoresOrCloses(t *testing.T, s *testserver.Server) {
 			}
 			return rows.Close()
 		}), restored},
+		{"Raw Begin without an end", raw(func(conn any) error {
+			//lint:ignore SA1019 programs still call it
+			_, err := conn.(driver.Conn).Begin()
+			return err
+		}), closed},
 		{"Raw Prepare without context", raw(func(conn any) error {
 			stmt, err := conn.(driver.Conn).Prepare("SET time_zone = '+09:00'")
 			if err != nil {
@@ -172,7 +177,35 @@ func restoresOrCloses(t *testing.T, s *testserver.Server) {
 		{"CALL in a transaction", inTx("CALL drift()"), restored},
 		{"BEGIN in a transaction", inTx("BEGIN"), restored},
 		{"COMMIT AND CHAIN in a transaction", inTx("COMMIT AND CHAIN"), restored},
-		{"EXECUTE IMMEDIATE in a transaction!", inTx("EXECUTE IMMEDIATE 'SET SESSION " + isolation + "=''SERIALIZABLE'''"), restored},
+		{"EXECUTE IMMEDIATE in a transaction!", inTx("EXECUTE IMMEDIATE 'SET time_zone=''+09:00'' '"), closed},
+		{"EXECUTE of a variable in a transaction", inTx("SET @text = 'SET autocommit = 0'", "PREPARE s FROM @text", "EXECUTE s"), closed},
+		{"a CALL prepared in a transaction, that runs after it", func(c *sql.Conn) error {
+			tx, err := c.BeginTx(context.Background(), nil)
+			if err != nil {
+				return err
+			}
+			stmt, err := c.PrepareContext(context.Background(), "CALL manual()")
+			if err != nil {
+				return err
+			}
+			if err := tx.Commit(); err != nil {
+				return err
+			}
+			_, err = stmt.Exec()
+			return errors.Join(err, stmt.Close())
+		}, closed},
+		{"two transactions at once", func(c *sql.Conn) error {
+			first, err := c.BeginTx(context.Background(), &sql.TxOptions{Isolation: sql.LevelSerializable})
+			if err != nil {
+				return err
+			}
+			second, err := c.BeginTx(context.Background(), nil)
+			if err != nil {
+				return err
+			}
+			return errors.Join(second.Commit(), first.Commit()) // both are nil with the plain driver
+		}, closed},
+		{"DDL", text("CREATE TABLE other (`only` INT, `begin` INT) DEFAULT CHARSET=utf8mb4", "ALTER TABLE other CONVERT TO CHARACTER SET utf8mb4", "DROP TABLE other"), same},
 		{"CALL", text("CALL drift()"), closed},
 		{"CALL that opens a transaction", text("CALL opening()"), closed},
 		{"a prepared CALL", prepared("CALL opening()"), closed},
@@ -344,6 +377,7 @@ func TestGuardClosesWhatTheServerDecides(t *testing.T) {
 		{"sql_mode=CONCAT(@@sql_mode,',ANSI')", "SET sql_mode = ''"},
 		{"initCommand=SET+tx_isolation='SERIALIZABLE'", "SET SESSION tx_isolation = 'READ-UNCOMMITTED'"},
 		{"initCommand=SET+SESSION+TRANSACTION+ISOLATION+LEVEL+SERIALIZABLE", "SET @x = 1"},
+		{"autocommit=0", "SET SESSION tx_isolation = 'SERIALIZABLE'"},
 	} {
 		db := onePool(t, s, "guard=true&"+test.params)
 		read := func() (got [2]any) {
@@ -389,19 +423,29 @@ func TestGuardKeepsAConfigsParams(t *testing.T) {
 func TestFailedRestorationIsErrBadConnAndLogged(t *testing.T) {
 	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
 	var log strings.Builder
-	// Without autocommit every statement leaves a transaction open, in which
-	// binlog_format cannot be set: error 1679.
-	db := onePool(t, s, "guard=true&autocommit=0&time_zone=%27%2B03:00%27", mysqlinit.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+	db := onePool(t, s, guarded, mysqlinit.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 	execAll(t, db, "CREATE TABLE keep (id INT) ENGINE=InnoDB")
 	conn, err := db.Conn(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	for _, statement := range []string{"SET @secret = 'hunter2'", "SELECT * FROM keep"} {
-		if _, err := conn.ExecContext(t.Context(), statement); err != nil {
-			t.Fatal(err)
+	if _, err := conn.ExecContext(t.Context(), "SET @secret = 'hunter2'"); err != nil {
+		t.Fatal(err)
+	}
+	// In a transaction, which the guard has not seen begin, binlog_format cannot
+	// be set: error 1679.
+	err = conn.Raw(func(raw any) error {
+		below := raw.(interface{ Unwrap() driver.Conn }).Unwrap().(driver.ExecerContext)
+		for _, statement := range []string{"START TRANSACTION", "INSERT INTO keep VALUES (1)"} {
+			if _, err := below.ExecContext(t.Context(), statement, nil); err != nil {
+				return err
+			}
 		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	err = conn.Raw(func(raw any) error {
 		if err := raw.(driver.SessionResetter).ResetSession(t.Context()); err != driver.ErrBadConn {
@@ -480,6 +524,29 @@ func TestGuardOverWrapNamesWhatIsMissing(t *testing.T) {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q lacks %q", err, want)
 		}
+	}
+}
+
+// A COMMIT that chains leaves a transaction open at the level of the last one.
+func TestGuardWithCompletionTypeOfTheDSN(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	db := onePool(t, s, guarded+"&completion_type=1&binlog=server")
+	tx, err := db.BeginTx(t.Context(), &sql.TxOptions{Isolation: sql.LevelSerializable})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if got, _, err := readState(t.Context(), db); err != nil || got.inTransaction {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+func TestWrapRefusesAGuardedConnector(t *testing.T) {
+	inner := wrap(t, &fakeConnector{}, mysqlinit.WithGuard(true))
+	if _, err := mysqlinit.Wrap(inner); err == nil || !strings.Contains(err.Error(), "give WithGuard to Wrap") {
+		t.Errorf("got %v", err)
 	}
 }
 

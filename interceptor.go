@@ -11,10 +11,10 @@ import (
 	"github.com/ngrok/sqlmw"
 )
 
-// connectIntercepted lays sqlmw and the user's interceptors over one prepared
-// connection. The layers are made anew for each connection, so that it is known
-// which connections were opened below, to be closed whichever way an interceptor
-// fails: sqlmw drops them.
+// connectIntercepted connects through the user's interceptors, each laid with
+// sqlmw over what is below it. The layers are made anew for each connection, so
+// that it is known which connections were opened below, to be closed whichever
+// way an interceptor fails: sqlmw drops them.
 func (c *Connector) connectIntercepted(ctx context.Context) (driver.Conn, error) {
 	below := &openedBelow{Connector: c}
 	handedOut := false
@@ -23,11 +23,9 @@ func (c *Connector) connectIntercepted(ctx context.Context) (driver.Conn, error)
 			below.close()
 		}
 	}()
-	layers := make([]*interceptor, len(c.interceptors))
 	var connector driver.Connector = below
-	for n, i := range slices.Backward(c.interceptors) {
-		layers[n] = &interceptor{Interceptor: i}
-		connector = intercept(connector, layers[n])
+	for _, i := range slices.Backward(c.interceptors) {
+		connector = layer{connector, i}
 	}
 	conn, err := connector.Connect(ctx)
 	if errors.Is(err, driver.ErrBadConn) {
@@ -41,23 +39,42 @@ func (c *Connector) connectIntercepted(ctx context.Context) (driver.Conn, error)
 		return nil, errors.New("mysqlinit: an interceptor's ConnectorConnect returned a connection that nothing has prepared: it has to take one from the Connect of the connector that it is given")
 	}
 	handedOut = true
-	return &interceptedConn{connMethods: conn.(connMethods), below: layers[len(layers)-1].conn}, nil
+	return conn, nil
 }
 
-// intercept lays sqlmw over a connector. sqlmw takes drivers only.
-func intercept(c driver.Connector, i *interceptor) driver.Connector {
-	over, _ := sqlmw.Driver(connectorDriver{c}, i).(driver.DriverContext).OpenConnector("") // no error: connectorDriver has none
-	return over
+// layer is a connector with an interceptor over it.
+type layer struct {
+	driver.Connector
+	interceptor sqlmw.Interceptor
 }
 
-// interceptedConn is sqlmw's connection, with a way to the one below it.
+func (l layer) Connect(ctx context.Context) (driver.Conn, error) {
+	shim := &interceptor{Interceptor: l.interceptor}
+	// sqlmw takes drivers only. No error: connectorDriver has none.
+	over, _ := sqlmw.Driver(connectorDriver{l.Connector}, shim).(driver.DriverContext).OpenConnector("")
+	conn, err := over.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	below := shim.conn
+	if inner, ok := below.(*interceptedConn); ok {
+		below = inner.below
+	}
+	return &interceptedConn{connMethods: conn.(connMethods), shim: shim, below: below}, nil
+}
+
+// interceptedConn is sqlmw's connection, with a way to the one below all layers.
 type interceptedConn struct {
 	connMethods
+	shim  *interceptor
 	below driver.Conn
 }
 
 // Unwrap returns the connection below sqlmw. No interceptor sees what is sent there.
 func (c *interceptedConn) Unwrap() driver.Conn { return c.below }
+
+// IsValid keeps out of the pool what an interceptor may have lost a transaction on.
+func (c *interceptedConn) IsValid() bool { return !c.shim.lostValue && c.connMethods.IsValid() }
 
 // openedBelow is the prepared connector that interceptors see, and remembers
 // what it has opened. An interceptor may open several at once.
@@ -112,7 +129,8 @@ func (d connectorDriver) Open(string) (driver.Conn, error) {
 // passes nil contexts, drops what comes beside an error, and wraps nil.
 type interceptor struct {
 	sqlmw.Interceptor
-	conn driver.Conn // what ConnectorConnect returned
+	conn      driver.Conn // what ConnectorConnect returned
+	lostValue bool        // a method returned neither a value nor an error
 }
 
 func notNil(ctx context.Context) context.Context {
@@ -127,6 +145,7 @@ func notNil(ctx context.Context) context.Context {
 func settle[T any](i *interceptor, method string, value T, err error, letGo func(T) error) error {
 	switch nothing := isNil(value); {
 	case err == nil && nothing:
+		i.lostValue = true
 		return fmt.Errorf("mysqlinit: interceptor %T: its %s returned neither a value nor an error", i.Interceptor, method)
 	case err != nil && !nothing && letGo != nil:
 		_ = letGo(value)
@@ -136,8 +155,14 @@ func settle[T any](i *interceptor, method string, value T, err error, letGo func
 
 func (i *interceptor) ConnectorConnect(ctx context.Context, c driver.Connector) (driver.Conn, error) {
 	conn, err := i.Interceptor.ConnectorConnect(notNil(ctx), c)
+	if err = settle(i, "ConnectorConnect", conn, err, nil); err != nil {
+		return nil, err // connectIntercepted closes
+	}
+	if _, err := withAllMethods(conn); err != nil {
+		return nil, fmt.Errorf("mysqlinit: interceptor %T: its connections %w; a wrapper around a connection has to have them too", i.Interceptor, err)
+	}
 	i.conn = conn
-	return conn, settle(i, "ConnectorConnect", conn, err, nil) // connectIntercepted closes
+	return conn, nil
 }
 
 func (i *interceptor) ConnBeginTx(ctx context.Context, c driver.ConnBeginTx, opts driver.TxOptions) (context.Context, driver.Tx, error) {

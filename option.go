@@ -110,21 +110,26 @@ func WithVerify(on bool) Option {
 // prepared one.
 //
 // A connection is closed instead of pooled again where a SET cannot restore its
-// session: after USE, LOCK TABLES, XA, a change of autocommit, of the character
-// set or of what the options and the DSN leave to the server, after a statement
-// that the guard does not know; and, outside a [sql.Tx], after BEGIN, START
-// TRANSACTION and all that may run any statement (CALL, EXECUTE, BEGIN NOT
-// ATOMIC). It is also closed where restoring failed; [WithLogger] says why.
+// session: after USE, LOCK TABLES, XA, EXECUTE, a change of autocommit, of the
+// character set or of what the options and the DSN leave to the server, after a
+// statement that the guard does not know; where a value of the DSN is more than a
+// literal or a word, for it may mean another a second time; and, outside a
+// [sql.Tx], after BEGIN, START TRANSACTION and CALL, which inside one its end
+// and the SET undo. It is also closed where restoring failed; [WithLogger] says
+// why.
 //
 // The guard reads the text of statements, so it does not see what a stored
 // function or a trigger changes, nor what a procedure called inside a
 // transaction does beyond isolation level, binlog format and the DSN's
 // variables, nor what is sent through the Unwrap method of the connection that
-// [sql.Conn.Raw] shows. It makes no promise about other variables, user
-// variables, temporary tables and locks by name.
+// [sql.Conn.Raw] shows, nor that the server itself switches autocommit off or
+// makes COMMIT chain. It makes no promise about other variables, user variables,
+// temporary tables and locks by name.
 //
-// Over [Wrap], connections must have every method that the MySQL driver's own
-// have; Connect returns an error that names the interface that is missing.
+// Over [Wrap] it keeps isolation level and binlog format, for it does not know
+// the DSN. The parent's connections must have every method that the MySQL
+// driver's own have; Connect returns an error that names those missing. A parent
+// that is a [Connector] with a guard is an error: give it to Wrap instead.
 func WithGuard(on bool) Option {
 	return func(s *settings) error {
 		s.guard = given(on)
@@ -153,10 +158,15 @@ func WithConnectTimeout(d time.Duration) Option {
 // first is the outermost. Nil is an error.
 //
 // ConnectorConnect has to return a connection that it got from its connector,
-// or one around it. No method is given a nil context, which sqlmw passes for
-// statements and transactions begun without one; what an interceptor returns
-// beside an error is closed, a connection, statement, rows or transaction; and
-// one that returns neither a value nor an error gives an error that names it.
+// or one around it that has all its methods; anything else is an error. Where it
+// fails, the connections that it got are closed, also when it has closed them
+// itself. connectTimeout bounds each Connect of its connector, not what it does
+// besides; a SET that it runs counts for [WithGuard] as the first user's.
+//
+// No method is given a nil context, which sqlmw passes for statements and
+// transactions begun without one. A statement, rows or a transaction returned
+// beside an error is closed; neither a value nor an error gives an error that
+// names the interceptor, and the connection is not pooled again.
 //
 // sqlmw puts a connection of its own over the prepared one. What
 // [sql.Conn.Raw] shows has a method Unwrap() driver.Conn, which returns the

@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -27,6 +28,7 @@ type session struct {
 	guard           bool
 	restored        []variable // variables, and those that the driver sent
 	repeatable      bool       // the SET alone makes a session again what prepare made it
+	chains          bool       // a COMMIT may open a transaction: completion_type is set
 	multiStatements bool       // a query may be several statements
 
 	introducer string // of our literals' character set, where the connection's may be none they are valid in
@@ -54,9 +56,12 @@ func newSession(chosen settings, of params) *session {
 		s.timeout = chosen.connectTimeout.value
 	}
 	for _, v := range s.restored {
-		// Under utf16 and its like MySQL takes 'READ-COMMITTED' for other letters.
-		if name := v.bareName(); name == "character_set_connection" || name == "collation_connection" {
+		switch v.bareName() {
+		case "character_set_connection", "collation_connection":
+			// Under utf16 and its like MySQL takes 'READ-COMMITTED' for other letters.
 			s.introducer = "_latin1"
+		case "completion_type":
+			s.chains = true
 		}
 	}
 	s.repeatable = !of.changedByCallback && s.setIsRepeatable()
@@ -68,7 +73,8 @@ func newSession(chosen settings, of params) *session {
 func (s *session) setIsRepeatable() bool {
 	values := []variable{{value: s.isolation.expr}, {value: s.binlog.format}}
 	for _, v := range append(values, s.restored...) {
-		if strings.ContainsAny(v.value, "@(") { // reads another variable, or calls a function
+		// With autocommit off a transaction may be open, which the SET leaves open.
+		if !constant.MatchString(v.value) || clock.MatchString(v.value) || v.bareName() == "autocommit" {
 			return false
 		}
 	}
@@ -84,6 +90,14 @@ func (s *session) setIsRepeatable() bool {
 	}
 	return true
 }
+
+// constant matches what means the same whatever the session is: no other variable,
+// no function, nothing that sql_mode reads in two ways. The clock needs no
+// parentheses.
+var (
+	constant = regexp.MustCompile(`^\s*('[^'\\]*'|[0-9.]*|[A-Za-z][A-Za-z0-9_-]*)\s*$`)
+	clock    = regexp.MustCompile(`(?i)^\s*(current_|localtime|utc_)`)
+)
 
 // bound gives ctx the end of connectTimeout, where there is one.
 func (s *session) bound(ctx context.Context) (context.Context, context.CancelFunc) {
