@@ -31,7 +31,8 @@ fuzz: server ## Fuzz the DSN, the error texts and, on a server, the guard, a min
 	$(GO) test -run='^$$' -fuzz=FuzzGuardMissesNothing -fuzztime=60s .
 
 bench: server ## Compare a query's time and allocations with the plain driver's
-	$(GO) test -run='^$$' -bench=Query -benchtime=5000x .
+	$(GO) test -run='^$$' -bench=Guard .
+	$(GO) test -run='^$$' -bench=Query -benchtime=3000x .
 
 server: # Install a MariaDB server where none is found
 	@sh internal/testserver/install.sh

@@ -112,3 +112,39 @@ func TestGuardsResetSessionReturnsOnlyErrBadConn(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkGuard is what the guard adds to one checkout and one query, apart from
+// any server: to be compared with the time of a round trip.
+func BenchmarkGuard(b *testing.B) {
+	bare := &quietConn{}
+	d, err := NewDriver()
+	if err != nil {
+		b.Fatal(err)
+	}
+	c, err := d.OpenConnector("/?guard=true&multiStatements=true")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, conn := range map[string]connMethods{
+		"bare":  bare,
+		"guard": &guardedConn{connMethods: bare, session: c.(*Connector).session},
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				_ = conn.ResetSession(context.Background())
+				_, _ = conn.QueryContext(context.Background(), "SELECT id, name, price FROM products WHERE id = ? AND shop = ?", nil)
+				_ = conn.IsValid()
+			}
+		})
+	}
+}
+
+// quietConn does nothing.
+type quietConn struct{ connMethods }
+
+func (*quietConn) IsValid() bool                      { return true }
+func (*quietConn) ResetSession(context.Context) error { return nil }
+func (*quietConn) QueryContext(context.Context, string, []driver.NamedValue) (driver.Rows, error) {
+	return nil, nil
+}
