@@ -92,28 +92,49 @@ func effectOf(query string, multi bool) (e effect) {
 	return e
 }
 
-// effectOfOne tells what one statement may do.
-func effectOfOne(query string) effect {
-	start := skipComments(query)
-	if start == len(query) {
-		return 0
+// beginning is how a statement begins.
+type beginning byte
+
+const (
+	unknown  beginning = iota
+	harmless           // whatever follows
+	readOn             // its further words tell
+	ddl                // only the name of a kind of object tells
+)
+
+func beginningOf(statement string) beginning {
+	start := skipComments(statement)
+	if start == len(statement) || statement[start] == '(' { // nothing; (SELECT …) UNION …
+		return harmless
 	}
 	end := start
-	for end < len(query) && isWord(query[end]) {
+	for end < len(statement) && isWord(statement[end]) {
 		end++
 	}
 	var buffer [longestWord]byte
-	word := lowerWord(&buffer, query[start:end])
+	word := lowerWord(&buffer, statement[start:end])
 	switch {
-	case leadingWords[string(word)], query[start] == '(': // (SELECT …) UNION …
-		return 0
+	case leadingWords[string(word)]:
+		return harmless
 	case ddlWords[string(word)]:
-		if effectOfWords(query[start:])&namesDatabase != 0 {
-			return sticks
-		}
-		return 0
+		return ddl
 	case readOnWords[string(word)], wordEffects[string(word)] == opensOrHides:
-		return effectOfWords(query[start:]) &^ namesDatabase
+		return readOn
+	}
+	return unknown
+}
+
+// effectOfOne tells what one statement may do.
+func effectOfOne(query string) effect {
+	switch beginningOf(query) {
+	case harmless:
+		return 0
+	case readOn:
+		return effectOfWords(query) &^ namesDatabase
+	case ddl:
+		if effectOfWords(query)&namesDatabase == 0 {
+			return 0
+		}
 	}
 	return sticks
 }
@@ -122,7 +143,7 @@ func effectOfOne(query string) effect {
 // in a literal or in a comment.
 func effectOfWords(text string) (e effect) {
 	var buffer [longestWord]byte
-	ascii := true
+	ascii, hasDDL := true, false
 	for i := 0; i < len(text); i++ {
 		start := i
 		for i < len(text) && isWord(text[i]) {
@@ -131,9 +152,17 @@ func effectOfWords(text string) (e effect) {
 		}
 		word := lowerWord(&buffer, text[start:i])
 		e |= wordEffects[string(word)]
-		if string(word) == "for" {
-			e |= effectOfOne(text[i:]) // SET STATEMENT … FOR
+		if string(word) == "for" { // SET STATEMENT … FOR a statement, whose words count as well
+			switch beginningOf(text[i:]) {
+			case unknown:
+				e |= sticks
+			case ddl:
+				hasDDL = true
+			}
 		}
+	}
+	if hasDDL && e&namesDatabase != 0 {
+		e |= sticks
 	}
 	// MySQL 8 and later take autocömmit for autocommit; in the character set swe7
 	// that is autoc|mmit.

@@ -131,6 +131,18 @@ func TestEffectOfSeveralStatements(t *testing.T) {
 	}
 }
 
+// A statement behind FOR is no reason to read the rest once for each FOR in it.
+func TestEffectOfManyFORs(t *testing.T) {
+	for _, one := range []string{"for set ", "for drop ", "for call "} {
+		if got := effectOf("SET "+strings.Repeat(one, 1000), false); got&setsVariable == 0 {
+			t.Errorf("%s: got %05b", one, got)
+		}
+	}
+	if got := effectOf("SET STATEMENT a=1 FOR DROP DATABASE app", false); got&sticks == 0 {
+		t.Errorf("got %05b", got)
+	}
+}
+
 func TestEffectOfDoesNotAllocate(t *testing.T) {
 	long := "SELECT * FROM t WHERE a = ? AND b IN (" + strings.Repeat("?, ", 1000) + "?)"
 	for _, text := range []string{long, "  /* trace */ insert into t values (?)", "SET SESSION time_zone = '+00:00'", "SELECT 1; SELECT 2"} {
