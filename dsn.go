@@ -216,18 +216,16 @@ func (p *params) add(key, value string) error {
 
 // agree refuses a parameter that contradicts one before it.
 func (p *params) agree(key string, before settings) error {
-	if before.isolation.contradicts(p.settings.isolation) && !sameIsolation(before.isolation.value, p.settings.isolation.value) {
+	if before.isolation.contradicts(p.settings.isolation, sameIsolation) {
 		return fmt.Errorf("mysqlinit: DSN key %q contradicts another choice of the isolation level in the same DSN: keep one (isolation, transaction_isolation and tx_isolation mean the same)", key)
 	}
-	if before.binlog.contradicts(p.settings.binlog) {
-		if !sameBinlog(before.binlog.value, p.settings.binlog.value) {
-			return fmt.Errorf("mysqlinit: DSN key %q contradicts another choice of the binlog format in the same DSN: keep one of binlog and binlog_format", key)
-		}
-		// binlog_format=ROW beside binlog=row: keep the written format, which
-		// cannot be given up for an assertion.
-		if before.binlog.value.format != "" {
-			p.settings.binlog = before.binlog
-		}
+	if before.binlog.contradicts(p.settings.binlog, sameBinlog) {
+		return fmt.Errorf("mysqlinit: DSN key %q contradicts another choice of the binlog format in the same DSN: keep one of binlog and binlog_format", key)
+	}
+	// binlog_format=ROW beside binlog=row: keep the written format, which cannot
+	// be given up for an assertion.
+	if before.binlog.value.format != "" {
+		p.settings.binlog = before.binlog
 	}
 	return nil
 }

@@ -117,17 +117,9 @@ func TestGuardsResetSessionReturnsOnlyErrBadConn(t *testing.T) {
 // any server: to be compared with the time of a round trip.
 func BenchmarkGuard(b *testing.B) {
 	bare := &quietConn{}
-	d, err := NewDriver()
-	if err != nil {
-		b.Fatal(err)
-	}
-	c, err := d.OpenConnector("/?guard=true&multiStatements=true")
-	if err != nil {
-		b.Fatal(err)
-	}
 	for name, conn := range map[string]connMethods{
 		"bare":  bare,
-		"guard": &guardedConn{connMethods: bare, session: c.(*Connector).session},
+		"guard": &guardedConn{connMethods: bare, session: testSession(b, "/?multiStatements=true")},
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()

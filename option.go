@@ -138,10 +138,10 @@ func WithGuard(on bool) Option {
 }
 
 // WithConnectTimeout bounds dial, handshake and preparation together, and each
-// restoring of a session by [WithGuard]. Zero means no bound; a negative duration is an error. The default is
-// [DefaultConnectTimeout]. It matters because database/sql also connects in the
-// background, with a context that never ends. The error at its expiry has a
-// Timeout method that returns true.
+// restoring of a session by [WithGuard]. Zero means no bound; a negative
+// duration is an error. The default is [DefaultConnectTimeout]. It matters
+// because database/sql also connects in the background, with a context that
+// never ends. The error at its expiry has a Timeout method that returns true.
 func WithConnectTimeout(d time.Duration) Option {
 	return func(s *settings) error {
 		if d < 0 {
@@ -258,9 +258,11 @@ func (s setting[T]) or(over setting[T]) setting[T] {
 	return s
 }
 
-func (s setting[T]) contradicts(other setting[T]) bool {
-	return s.given && other.given && s.value != other.value
+func (s setting[T]) contradicts(other setting[T], same func(a, b T) bool) bool {
+	return s.given && other.given && !same(s.value, other.value)
 }
+
+func equal[T comparable](a, b T) bool { return a == b }
 
 // contradiction says where options and the DSN that they came with disagree.
 func contradiction(opts, dsn settings) error {
@@ -270,11 +272,11 @@ func contradiction(opts, dsn settings) error {
 			errs = append(errs, fmt.Errorf("mysqlinit: %s contradicts %s of the DSN: give one of them", option, key))
 		}
 	}
-	report(opts.isolation.contradicts(dsn.isolation) && !sameIsolation(opts.isolation.value, dsn.isolation.value), "WithIsolation", "isolation")
-	report(opts.binlog.contradicts(dsn.binlog) && !sameBinlog(opts.binlog.value, dsn.binlog.value), "WithBinlog", "binlog (or binlog_format)")
-	report(opts.verify.contradicts(dsn.verify), "WithVerify", "verify")
-	report(opts.guard.contradicts(dsn.guard), "WithGuard", "guard")
-	report(opts.connectTimeout.contradicts(dsn.connectTimeout), "WithConnectTimeout", "connectTimeout")
+	report(opts.isolation.contradicts(dsn.isolation, sameIsolation), "WithIsolation", "isolation")
+	report(opts.binlog.contradicts(dsn.binlog, sameBinlog), "WithBinlog", "binlog (or binlog_format)")
+	report(opts.verify.contradicts(dsn.verify, equal), "WithVerify", "verify")
+	report(opts.guard.contradicts(dsn.guard, equal), "WithGuard", "guard")
+	report(opts.connectTimeout.contradicts(dsn.connectTimeout, equal), "WithConnectTimeout", "connectTimeout")
 	return errors.Join(errs...)
 }
 

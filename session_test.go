@@ -64,7 +64,7 @@ func (s server) as(privileged bool) func(query string) error {
 	}
 }
 
-func testSession(t *testing.T, dsn string, opts ...Option) *session {
+func testSession(t testing.TB, dsn string, opts ...Option) *session {
 	t.Helper()
 	d, err := NewDriver(opts...)
 	if err != nil {

@@ -42,14 +42,10 @@ func findProgram(mysql bool) (program, error) {
 
 // findMySQL looks where fetch-mysql.sh puts it, and for one of the user's.
 func findMySQL() (program, error) {
-	candidates := []string{filepath.Join(cacheFolder(), "mysql", "mysqld")}
-	if path, err := exec.LookPath("mysqld"); err == nil {
-		candidates = append(candidates, path)
+	if fetched := filepath.Join(cacheFolder(), "mysql", "mysqld"); executable(fetched) {
+		return program{path: fetched, mysql: true}, nil
 	}
-	for _, path := range candidates {
-		if !executable(path) {
-			continue
-		}
+	if path, err := exec.LookPath("mysqld"); err == nil { // MariaDB's packages have one too
 		version, err := exec.Command(path, "--no-defaults", "--version").Output()
 		if err == nil && !bytes.Contains(version, []byte("MariaDB")) {
 			return program{path: path, mysql: true}, nil
