@@ -1,0 +1,242 @@
+package mysqltx_test
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/mysqlinit/mysqlinit/internal/testserver"
+	"github.com/mysqlinit/mysqlinit/mysqltx"
+)
+
+// cutter is a proxy that loses the connection around a statement, as often as it
+// is told to.
+type cutter struct {
+	addr      string
+	statement string
+	executed  bool // the server gets the statement, and only its answer is lost
+	cuts      atomic.Int32
+}
+
+func newCutter(t *testing.T, server, statement string, executed bool, cuts int32) *cutter {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cutter{addr: listener.Addr().String(), statement: statement, executed: executed}
+	c.cuts.Store(cuts)
+	var all sync.WaitGroup
+	t.Cleanup(func() {
+		_ = listener.Close()
+		all.Wait()
+	})
+	all.Go(func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() { c.serve(client, server) })
+		}
+	})
+	return c
+}
+
+func (c *cutter) serve(client net.Conn, addr string) {
+	defer func() { _ = client.Close() }()
+	server, err := net.Dial("tcp", addr)
+	if err != nil {
+		return
+	}
+	defer func() { _ = server.Close() }()
+	answers := make(chan []byte)
+	go func() {
+		defer close(answers)
+		for {
+			buffer := make([]byte, 1<<16)
+			n, err := server.Read(buffer)
+			if err != nil {
+				_ = client.Close()
+				return
+			}
+			answers <- buffer[:n]
+		}
+	}()
+	var losing atomic.Bool
+	lost := make(chan struct{})
+	go func() {
+		for answer := range answers {
+			if losing.Load() {
+				close(lost)
+				for range answers { // until the server is gone too
+				}
+				return
+			}
+			_, _ = client.Write(answer)
+		}
+	}()
+	buffer := make([]byte, 1<<16)
+	for {
+		n, err := client.Read(buffer)
+		if err != nil {
+			return
+		}
+		cut := bytes.Contains(buffer[:n], []byte(c.statement)) && c.cuts.Add(-1) >= 0
+		if cut && !c.executed {
+			return
+		}
+		losing.Store(cut)
+		if _, err := server.Write(buffer[:n]); err != nil {
+			return
+		}
+		if cut {
+			<-lost
+			return
+		}
+	}
+}
+
+func TestConnectionLost(t *testing.T) {
+	onBoth(t, testserver.Config{}, func(t *testing.T, s *testserver.Server) {
+		direct := open(t, s, "")
+		for _, test := range []struct {
+			name      string
+			statement string
+			executed  bool
+			opts      []mysqltx.Option
+			calls     int
+			ambiguous bool
+			rows      int
+		}{
+			{"before COMMIT reached the server", "COMMIT", false, nil, 1, true, 0},
+			{"before the answer to COMMIT", "COMMIT", true, nil, 1, true, 1},
+			{"before the answer to COMMIT, idempotent", "COMMIT", true, []mysqltx.Option{mysqltx.WithIdempotent(true)}, 2, false, 2},
+			{"before the answer to COMMIT, without the sentinel", "COMMIT", true, []mysqltx.Option{mysqltx.WithSentinel(false)}, 1, true, 1},
+			{"in a statement", "INSERT", true, nil, 2, false, 1},
+			{"in START TRANSACTION", "START TRANSACTION", true, nil, 1, false, 1},
+			{"at the end of the watch", "RELEASE SAVEPOINT", false, nil, 2, false, 1},
+			{"after COMMIT", "SET autocommit = 1", true, nil, 1, false, 1},
+		} {
+			t.Run(test.name, func(t *testing.T) {
+				execAll(t, direct, "DELETE FROM mysqltx_log WHERE id > 2")
+				proxy := newCutter(t, s.Addr, test.statement, test.executed, 1)
+				db := openDSN(t, "root@tcp("+proxy.addr+")/test?interpolateParams=true")
+				calls := 0
+				err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+					calls++
+					return write(ctx, tx, "entry")
+				}, test.opts...)
+				_, ambiguous := errors.AsType[*mysqltx.AmbiguousCommitError](err)
+				if calls != test.calls || ambiguous != test.ambiguous || !ambiguous && err != nil {
+					t.Errorf("%d calls, %v", calls, err)
+				}
+				if ambiguous && mysqltx.IsRetryable(err) {
+					t.Error("it counts as retryable")
+				}
+				if proxy.cuts.Load() >= 1 {
+					t.Error("the connection was not cut")
+				}
+				wantCount(t, direct, "mysqltx_log WHERE id > 2", test.rows)
+			})
+		}
+	})
+}
+
+// GetOrCreate outside a transaction, whose own COMMIT is cut.
+func TestGetOrCreateLosesItsCommit(t *testing.T) {
+	onBoth(t, testserver.Config{}, func(t *testing.T, s *testserver.Server) {
+		proxy := newCutter(t, s.Addr, "COMMIT", true, 1)
+		db := openDSN(t, "root@tcp("+proxy.addr+")/test")
+		_, created, err := mysqltx.GetOrCreate(t.Context(), db, getID("ann"), insertUser("ann"))
+		if _, ambiguous := errors.AsType[*mysqltx.AmbiguousCommitError](err); !ambiguous || created {
+			t.Errorf("created %v, %v", created, err)
+		}
+		if id, created, err := mysqltx.GetOrCreate(t.Context(), db, getID("ann"), insertUser("ann")); id == 0 || created || err != nil {
+			t.Errorf("the second call: id %d, created %v, %v", id, created, err)
+		}
+	})
+}
+
+// The context ends while the server works on COMMIT.
+func TestCommitOutlivesTheContext(t *testing.T) {
+	onBoth(t, testserver.Config{}, func(t *testing.T, s *testserver.Server) {
+		db := open(t, s, "")
+		locker, err := db.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = locker.Close() }()
+		execAll(t, locker, "DO 1")
+		ctx, cancel := context.WithCancel(t.Context())
+		committing := make(chan struct{})
+		result := make(chan error, 1)
+		go func() {
+			result <- mysqltx.Run(ctx, db, func(ctx context.Context, tx *sql.Tx) error {
+				defer close(committing)
+				err := write(ctx, tx, "entry")
+				execAll(t, locker, "FLUSH TABLES WITH READ LOCK")
+				return err
+			})
+		}()
+		<-committing
+		awaitState(t, db, "Waiting for %lock")
+		cancel()
+		// database/sql must not have seen that by accident: a rollback would come at once.
+		select {
+		case err := <-result:
+			t.Fatalf("Run returned before the answer: %v", err)
+		case <-time.After(100 * time.Millisecond):
+		}
+		execAll(t, locker, "UNLOCK TABLES")
+		if err := <-result; err != nil {
+			t.Error(err)
+		}
+		wantCount(t, db, "mysqltx_log WHERE id > 2", 1)
+	})
+}
+
+func awaitState(t *testing.T, db *sql.DB, like string) {
+	t.Helper()
+	for range 5000 {
+		if count(t, db, "information_schema.processlist WHERE info = 'COMMIT' AND state LIKE '"+like+"'") > 0 {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Fatal("nobody waits in COMMIT")
+}
+
+// What the server answers to COMMIT may say that it was rolled back: under FLUSH
+// TABLES WITH READ LOCK when lock_wait_timeout is over.
+func TestCommitRefused(t *testing.T) {
+	onBoth(t, testserver.Config{}, func(t *testing.T, s *testserver.Server) {
+		db := open(t, s, "lock_wait_timeout=1")
+		locker, err := open(t, s, "").Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = locker.Close() }()
+		calls := 0
+		err = mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+			calls++
+			err := write(ctx, tx, "entry")
+			if calls == 1 {
+				execAll(t, locker, "FLUSH TABLES WITH READ LOCK")
+			}
+			return err
+		}, mysqltx.WithOnRetry(func(_ context.Context, r mysqltx.Retry) {
+			wantNumber(t, r.Err, 1205)
+			execAll(t, locker, "UNLOCK TABLES")
+		}))
+		if calls != 2 || err != nil {
+			t.Errorf("%d calls, %v", calls, err)
+		}
+		wantCount(t, db, "mysqltx_log WHERE id > 2", 1)
+	})
+}

@@ -1,0 +1,181 @@
+package mysqltx
+
+import (
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// Numbers of server errors, from the error message references of MySQL and
+// MariaDB.
+const (
+	errRecordChanged      = 1020 // MariaDB 11.6 and later, with innodb_snapshot_isolation
+	errDuplicateKey       = 1022 // by engines that do not say which entry
+	errWSREPNotReady      = 1047 // a Galera node outside the primary component
+	errShutdown           = 1053
+	errDuplicateEntry     = 1062
+	errNotRolledBack      = 1196 // a warning: a table without transactions was changed
+	errLogCacheFull       = 1197 // max_binlog_cache_size
+	errLockWaitTimeout    = 1205
+	errDeadlock           = 1213
+	errReadOnlyOption     = 1290
+	errNoSuchSavepoint    = 1305
+	errTableChanged       = 1412 // by another session's DDL, since the snapshot was taken
+	errDuplicateForKey    = 1586
+	errReadOnlyTx         = 1792
+	errReadOnlyMode       = 1836
+	errConnectionKilled   = 1927 // MariaDB
+	errBeforeCommitHook   = 3100 // Group Replication
+	errRolledBackByPlugin = 3101 // Group Replication: a conflict
+	errSessionKilled      = 3169 // MySQL
+	errIdleTooLong        = 4031 // MySQL
+)
+
+// ErrTransactionLost is what [Run] returns where the function returned no error,
+// and yet the server had ended its transaction: by an error of a statement that rolls back
+// the whole transaction (1213, 1020, 1205 with innodb_rollback_on_timeout) and that
+// the function did not return, or by a statement that commits, such as DDL. What
+// came after that was rolled back. What came before a statement that commits was
+// committed by it. [GetOrCreate] returns it for its create.
+var ErrTransactionLost = errors.New("mysqltx: the server ended the transaction early, by an error that was not returned (such as 1213, deadlock), or by a statement that commits implicitly (such as DDL); " +
+	"return such errors, and take such statements out of the transaction")
+
+var (
+	errNothingCreated = errors.New("mysqltx: create returned no error, and yet get finds no row: did create insert one, and with the key that get looks for?")
+	errEndedByFn      = errors.New("mysqltx: the function ended the transaction itself; take its Commit and Rollback out: Run commits where it returns nil and rolls back where it does not")
+	errNoOther        = errors.New("it would need another connection than the one that GetOrCreate was given")
+	errMixed          = errors.New("a table without transactions (not InnoDB) was changed in this transaction, which no rollback undoes; convert it: ALTER TABLE … ENGINE=InnoDB")
+)
+
+// AmbiguousCommitError says that the connection was lost during COMMIT, or that the
+// answer does not tell: nobody knows whether the transaction was committed. Look for what
+// it should have written before running it again, or let [Run] do so with
+// [WithIdempotent].
+type AmbiguousCommitError struct {
+	Err error // what COMMIT failed with
+}
+
+func (e *AmbiguousCommitError) Error() string {
+	return fmt.Sprintf("mysqltx: COMMIT failed in a way that does not tell whether the transaction was committed; look before you run it again: %v", e.Err)
+}
+
+func (e *AmbiguousCommitError) Unwrap() error { return e.Err }
+
+// ConflictError says that create keeps failing with a duplicate key while get
+// keeps finding no row.
+type ConflictError struct {
+	Key string // the key's name as the server gives it ("PRIMARY", "users.email"); "" where it gives none
+	Err error  // the server's last error
+}
+
+func (e *ConflictError) Error() string {
+	return fmt.Sprintf("mysqltx: create collides with a row on key %q, and get does not find that row: "+
+		"does get look for it by that key, append lock to its SELECT, and ask the server that create writes to? "+
+		"(a replica lags; so does a Galera node without wsrep_sync_wait): %v", e.Key, e.Err)
+}
+
+func (e *ConflictError) Unwrap() error { return e.Err }
+
+// unrepeatableError is an error after which a transaction would run again, but for
+// a reason not to.
+type unrepeatableError struct{ err, reason error }
+
+func (e *unrepeatableError) Error() string {
+	return fmt.Sprintf("%v (not run again: %v)", e.err, e.reason)
+}
+
+func (e *unrepeatableError) Unwrap() []error { return []error{e.err, e.reason} }
+
+// number returns the number of the server's error in a chain of errors, or 0.
+func number(err error) uint16 {
+	if serverErr, ok := errors.AsType[*mysql.MySQLError](err); ok {
+		return serverErr.Number
+	}
+	return 0
+}
+
+// IsDuplicateKey reports whether a statement failed because its row would have
+// had the same primary or unique key as another: the server's errors 1062, 1022 and 1586.
+func IsDuplicateKey(err error) bool {
+	switch number(err) {
+	case errDuplicateEntry, errDuplicateKey, errDuplicateForKey:
+		return true
+	}
+	return false
+}
+
+// IsRetryable reports whether a transaction that failed with err may succeed when
+// the whole of it runs again:
+//
+//   - 1213, a deadlock, in a Galera cluster also with another node's transaction;
+//     3101, the same in Group Replication
+//   - 1205, a lock wait that timed out, after which the transaction is still open: roll back first
+//   - 1020, a row changed since the snapshot (MariaDB 11.6 and later at REPEATABLE READ)
+//   - 1412, a table's definition changed since the snapshot
+//   - 1047, a Galera node that is not ready: on another connection
+//   - a connection that was lost or ended by the server (1053, 1927, 3169, 4031)
+//
+// It is false for an [AmbiguousCommitError], whatever is in it, and where Run
+// found that running again would do harm.
+func IsRetryable(err error) bool {
+	if _, ok := errors.AsType[*AmbiguousCommitError](err); ok {
+		return false
+	}
+	if _, ok := errors.AsType[*unrepeatableError](err); ok {
+		return false
+	}
+	switch number(err) {
+	case errDeadlock, errRolledBackByPlugin, errLockWaitTimeout, errRecordChanged, errTableChanged:
+		return true
+	}
+	return needsOtherConnection(err)
+}
+
+// needsOtherConnection reports whether nothing good is to be had any more from the
+// connection that gave an error.
+func needsOtherConnection(err error) bool {
+	switch number(err) {
+	case errWSREPNotReady, errShutdown, errConnectionKilled, errSessionKilled, errIdleTooLong:
+		return true
+	}
+	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn)
+}
+
+// rolledBack reports whether the server's answer to COMMIT says for certain that
+// nothing was committed.
+func rolledBack(err error) bool {
+	switch number(err) {
+	case errDeadlock, errRolledBackByPlugin, errBeforeCommitHook, errRecordChanged,
+		errLockWaitTimeout, // of the lock that FLUSH TABLES WITH READ LOCK holds; seen on five servers
+		errLogCacheFull, errReadOnlyOption, errReadOnlyTx, errReadOnlyMode, errWSREPNotReady:
+		return true
+	}
+	// The driver has not sent it, or has the server's refusal (rejectReadOnly).
+	return errors.Is(err, driver.ErrBadConn)
+}
+
+// keyName finds the key's name in "Duplicate entry 'ann' for key 'users.email'".
+// Messages may be translated, but in all of them the key is quoted last. The
+// entry is any text.
+func keyName(err error) string {
+	serverErr, ok := errors.AsType[*mysql.MySQLError](err)
+	if !ok {
+		return ""
+	}
+	rest, _, ok := cutLast(serverErr.Message, "'")
+	if !ok {
+		return ""
+	}
+	_, name, _ := cutLast(rest, "'")
+	return name
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}

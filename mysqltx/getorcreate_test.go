@@ -1,0 +1,301 @@
+package mysqltx_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"testing"
+
+	"github.com/mysqlinit/mysqlinit/internal/testserver"
+	"github.com/mysqlinit/mysqlinit/mysqltx"
+)
+
+func getNothing(context.Context, mysqltx.Querier, string) (int64, error) { return 0, sql.ErrNoRows }
+
+// Types that embed database/sql's, as sqlx has them, and one that hides what it is.
+type (
+	wrappedDB   struct{ *sql.DB }
+	wrappedConn struct{ *sql.Conn }
+	wrappedTx   struct{ *sql.Tx }
+	hidden      struct{ mysqltx.Querier }
+)
+
+// onEach runs a test on all that a Querier may be, and says whether it is in a
+// transaction, in which an entry of the log has been written.
+func onEach(t *testing.T, db *sql.DB, test func(t *testing.T, q mysqltx.Querier, inTransaction bool)) {
+	t.Run("DB", func(t *testing.T) { test(t, db, false) })
+	t.Run("wrapped DB", func(t *testing.T) { test(t, wrappedDB{db}, false) })
+	for name, wrap := range map[string]func(*sql.Conn) mysqltx.Querier{
+		"Conn":         func(c *sql.Conn) mysqltx.Querier { return c },
+		"wrapped Conn": func(c *sql.Conn) mysqltx.Querier { return wrappedConn{c} },
+	} {
+		for _, begin := range []string{"", "BEGIN", "SET autocommit = 0"} {
+			t.Run(name+" "+begin, func(t *testing.T) {
+				conn, err := db.Conn(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = conn.Close() }()
+				if begin != "" {
+					execAll(t, conn, begin)
+					if err := write(t.Context(), conn, "before"); err != nil {
+						t.Fatal(err)
+					}
+				}
+				test(t, wrap(conn), begin != "")
+				execAll(t, conn, "ROLLBACK", "SET autocommit = 1")
+			})
+		}
+	}
+	for name, wrap := range map[string]func(*sql.Tx) mysqltx.Querier{
+		"Tx":         func(tx *sql.Tx) mysqltx.Querier { return tx },
+		"wrapped Tx": func(tx *sql.Tx) mysqltx.Querier { return wrappedTx{tx} },
+		"hidden Tx":  func(tx *sql.Tx) mysqltx.Querier { return hidden{tx} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			tx, err := db.BeginTx(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = tx.Rollback() }()
+			if err := write(t.Context(), tx, "before"); err != nil {
+				t.Fatal(err)
+			}
+			test(t, wrap(tx), true)
+		})
+	}
+}
+
+// Every Querier, with the row there, not there, and created by another between
+// the get and the create, which is the race.
+func TestGetOrCreate(t *testing.T) {
+	onBoth(t, testserver.Config{}, func(t *testing.T, s *testserver.Server) {
+		db, other := open(t, s, ""), open(t, s, "")
+		onEach(t, db, func(t *testing.T, q mysqltx.Querier, inTransaction bool) {
+			execAll(t, other, "DELETE FROM mysqltx_users")
+			want := func(email string, create func(context.Context, mysqltx.Querier) (int64, error), wantCreated bool) {
+				t.Helper()
+				id, created, err := mysqltx.GetOrCreate(t.Context(), q, getID(email), create)
+				if id == 0 || created != wantCreated || err != nil {
+					t.Errorf("%s: id %d, created %v, %v", email, id, created, err)
+				}
+			}
+			execAll(t, other, "INSERT INTO mysqltx_users (email) VALUES ('there')")
+			want("there", insertUser("there"), false)
+			want("new", insertUser("new"), true)
+			want("new", insertUser("new"), false)
+			raced := false
+			want("raced", func(ctx context.Context, q mysqltx.Querier) (int64, error) {
+				if !raced {
+					raced = true
+					execAll(t, other, "INSERT INTO mysqltx_users (email) VALUES ('raced')")
+				}
+				// What create did before the duplicate key is undone.
+				if err := write(ctx, q, "half"); err != nil {
+					return 0, err
+				}
+				return insertUser("raced")(ctx, q)
+			}, false)
+			wantCount(t, q, "mysqltx_log WHERE entry = 'half'", 0)
+			if inTransaction { // which goes on, with what it did before
+				wantCount(t, q, "mysqltx_log WHERE entry = 'before'", 1)
+				wantCount(t, other, "mysqltx_log WHERE entry = 'before'", 0)
+				wantCount(t, other, "mysqltx_users", 2)
+			} else {
+				wantCount(t, other, "mysqltx_users", 3)
+			}
+		})
+	})
+}
+
+func TestGetOrCreateBadInput(t *testing.T) {
+	db := openDSN(t, testserver.AnyDSN(t))
+	setUp(t, db)
+	execAll(t, db, "INSERT INTO mysqltx_users (email, phone) VALUES ('ann', '112')")
+	other := errors.New("no such host")
+	calls := 0
+	counted := func(create func(context.Context, mysqltx.Querier) (int64, error)) func(context.Context, mysqltx.Querier) (int64, error) {
+		return func(ctx context.Context, q mysqltx.Querier) (int64, error) {
+			calls++
+			if err := write(ctx, q, "half"); err != nil {
+				return 0, err
+			}
+			return create(ctx, q)
+		}
+	}
+	collide := counted(func(ctx context.Context, q mysqltx.Querier) (int64, error) {
+		_, err := q.ExecContext(ctx, "INSERT INTO mysqltx_users (email, phone) VALUES ('bob', '112')")
+		return 0, err
+	})
+	var conflict *mysqltx.ConflictError
+	isConflict := func(key string) func(error) bool {
+		return func(err error) bool {
+			return errors.As(err, &conflict) && (conflict.Key == key || conflict.Key == "mysqltx_users."+key) && number(err) == 1062
+		}
+	}
+	for name, test := range map[string]struct {
+		get    func(context.Context, mysqltx.Querier, string) (int64, error)
+		create func(context.Context, mysqltx.Querier) (int64, error)
+		calls  int
+		is     func(error) bool
+		text   string
+	}{
+		"get with another error": {func(context.Context, mysqltx.Querier, string) (int64, error) { return 0, other }, insertUser("bob"), 0,
+			func(err error) bool { return err == other }, "no such host"},
+		"create with another error": {getNothing, counted(func(context.Context, mysqltx.Querier) (int64, error) { return 0, other }), 1,
+			func(err error) bool { return err == other }, "no such host"},
+		"create that makes no row": {getID("bob"), counted(func(context.Context, mysqltx.Querier) (int64, error) { return 1, nil }), 1,
+			func(err error) bool { return !errors.Is(err, sql.ErrNoRows) }, "get finds no row"},
+		"create that makes another row": {getID("bob"), counted(insertUser("eve")), 1,
+			func(err error) bool { return err != nil }, "get finds no row"},
+		"create that collides with another key": {getID("bob"), collide, 5, isConflict("by_phone"), "does get look for it by that key"},
+		"get that sees nothing":                 {getNothing, counted(insertUser("ann")), 5, isConflict("by_email"), "append lock"},
+		"create that commits": {getID("bob"), counted(func(ctx context.Context, q mysqltx.Querier) (int64, error) {
+			_, err := q.ExecContext(ctx, "TRUNCATE mysqltx_log")
+			return 1, errors.Join(err, write(ctx, q, "committed"))
+		}), 1, func(err error) bool { return err != nil }, "get finds no row"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onEach(t, db, func(t *testing.T, q mysqltx.Querier, _ bool) {
+				calls = 0
+				id, created, err := mysqltx.GetOrCreate(t.Context(), q, test.get, test.create)
+				if id != 0 || created || !test.is(err) || calls != test.calls {
+					t.Errorf("id %d, created %v, %d calls of create, %v", id, created, calls, err)
+				}
+				wantText(t, err, test.text)
+				wantCount(t, q, "mysqltx_log WHERE entry = 'half'", 0)
+				wantCount(t, q, "mysqltx_users", 1)
+			})
+		})
+	}
+	_, _, err := mysqltx.GetOrCreate(t.Context(), hidden{db}, getID("bob"), insertUser("bob"))
+	wantText(t, err, "mysqltx_test.hidden", "*sql.DB")
+	_, _, err = mysqltx.GetOrCreate[int64](t.Context(), db, nil, nil)
+	wantText(t, err, "two functions")
+}
+
+// create ends the transaction by DDL and inserts the row after it.
+func TestGetOrCreateWithDDL(t *testing.T) {
+	db := newDB(t)
+	db.SetMaxOpenConns(0)
+	onEach(t, db, func(t *testing.T, q mysqltx.Querier, _ bool) {
+		execAll(t, db, "DELETE FROM mysqltx_users")
+		_, _, err := mysqltx.GetOrCreate(t.Context(), q, getID("bob"), func(ctx context.Context, q mysqltx.Querier) (int64, error) {
+			execAll(t, q, "TRUNCATE mysqltx_log")
+			return insertUser("bob")(ctx, q)
+		})
+		if !errors.Is(err, mysqltx.ErrTransactionLost) {
+			t.Errorf("got %v", err)
+		}
+	})
+	onEach(t, db, func(t *testing.T, q mysqltx.Querier, _ bool) {
+		execAll(t, db, "DELETE FROM mysqltx_users")
+		_, _, err := mysqltx.GetOrCreate(t.Context(), q, getNothing, func(ctx context.Context, q mysqltx.Querier) (int64, error) {
+			execAll(t, q, "DELETE FROM mysqltx_users", "INSERT INTO mysqltx_users (email) VALUES ('bob')", "TRUNCATE mysqltx_log")
+			return insertUser("bob")(ctx, q)
+		})
+		if !errors.Is(err, mysqltx.ErrTransactionLost) || !mysqltx.IsDuplicateKey(err) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// A row that is deleted between the duplicate key and the locking read.
+func TestRowDeletedInBetween(t *testing.T) {
+	db := newDB(t)
+	db.SetMaxOpenConns(0)
+	execAll(t, db, "INSERT INTO mysqltx_users (email) VALUES ('ann')")
+	err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+		calls := 0
+		_, created, err := mysqltx.GetOrCreate(ctx, tx,
+			func(ctx context.Context, q mysqltx.Querier, lock string) (int64, error) {
+				if calls < 2 { // as if it were deleted, and there again, each time
+					return 0, sql.ErrNoRows
+				}
+				return getID("ann")(ctx, q, lock)
+			},
+			func(ctx context.Context, q mysqltx.Querier) (int64, error) {
+				if calls++; calls == 2 {
+					execAll(t, tx, "DELETE FROM mysqltx_users")
+				}
+				return insertUser("ann")(ctx, q)
+			})
+		if !created || calls != 2 {
+			t.Errorf("created %v, %d calls", created, calls)
+		}
+		return err
+	}, mysqltx.WithIsolation(sql.LevelReadCommitted))
+	if err != nil {
+		t.Error(err)
+	}
+	wantCount(t, db, "mysqltx_users", 1)
+}
+
+// A create that gets or creates what its row refers to.
+func TestSavepointsNest(t *testing.T) {
+	db := newDB(t)
+	db.SetMaxOpenConns(0)
+	onEach(t, db, func(t *testing.T, q mysqltx.Querier, _ bool) {
+		execAll(t, db, "DELETE FROM mysqltx_users", "INSERT INTO mysqltx_users (email, phone) VALUES ('ann', '112')")
+		_, created, err := mysqltx.GetOrCreate(t.Context(), q, getID("child"), func(ctx context.Context, q mysqltx.Querier) (int64, error) {
+			_, created, err := mysqltx.GetOrCreate(ctx, q, getNothing, insertUser("ann")) // fails, and is undone
+			if _, ok := errors.AsType[*mysqltx.ConflictError](err); !ok || created {
+				t.Errorf("created %v, %v", created, err)
+			}
+			if _, created, err := mysqltx.GetOrCreate(ctx, q, getID("parent"), insertUser("parent")); !created || err != nil {
+				t.Errorf("created %v, %v", created, err)
+			}
+			return insertUser("child")(ctx, q)
+		})
+		if !created || err != nil {
+			t.Errorf("created %v, %v", created, err)
+		}
+		wantCount(t, q, "mysqltx_users", 3)
+	})
+}
+
+// Within a Run, the pool means that Run's transaction.
+func TestGetOrCreateOnThePoolWithinARun(t *testing.T) {
+	db := newDB(t)
+	want := errors.New("no money")
+	err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+		_, created, err := mysqltx.GetOrCreate(ctx, db, getID("ann"), insertUser("ann"))
+		if !created || err != nil {
+			t.Errorf("created %v, %v", created, err)
+		}
+		return want
+	})
+	if err != want {
+		t.Error(err)
+	}
+	wantCount(t, db, "mysqltx_users", 0)
+}
+
+// The lost connection of a *sql.Conn cannot be replaced.
+func TestConnIsLost(t *testing.T) {
+	s := testserver.New(t, testserver.Config{})
+	db := open(t, s, "")
+	setUp(t, db)
+	conn, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	var id int
+	if err := conn.QueryRowContext(t.Context(), "SELECT CONNECTION_ID()").Scan(&id); err != nil {
+		t.Fatal(err)
+	}
+	calls := 0
+	_, _, err = mysqltx.GetOrCreate(t.Context(), conn, getID("ann"), func(ctx context.Context, q mysqltx.Querier) (int64, error) {
+		calls++
+		if _, err := db.ExecContext(ctx, "KILL ?", id); err != nil {
+			t.Error(err)
+		}
+		return insertUser("ann")(ctx, q)
+	})
+	if calls != 1 || err == nil || mysqltx.IsRetryable(err) {
+		t.Errorf("%d calls, %v", calls, err)
+	}
+	wantText(t, err, "another connection")
+	wantCount(t, db, "mysqltx_users", 0)
+}

@@ -1,0 +1,195 @@
+package mysqltx_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"testing"
+
+	"github.com/mysqlinit/mysqlinit/internal/testserver"
+	"github.com/mysqlinit/mysqlinit/mysqltx"
+)
+
+// The tests in this file are about transactions that the server ends under a
+// function which does not notice.
+
+type runner func(ctx context.Context, db *sql.DB, fn func(context.Context, *sql.Tx) error) error
+
+func run(ctx context.Context, db *sql.DB, fn func(context.Context, *sql.Tx) error) error {
+	return mysqltx.Run(ctx, db, fn)
+}
+
+// losses are the ways to lose a transaction without returning an error.
+var losses = []struct {
+	name string
+	lose func(ctx context.Context, db *sql.DB, tx *sql.Tx) error // returns what is not as it should be
+	kept int                                                     // rows that the loss itself commits
+}{
+	{"deadlock", func(ctx context.Context, db *sql.DB, tx *sql.Tx) error {
+		if err := loseDeadlock(ctx, db, tx); number(err) != 1213 {
+			return err
+		}
+		return nil
+	}, 0},
+	{"lock wait timeout with innodb_rollback_on_timeout", func(ctx context.Context, db *sql.DB, tx *sql.Tx) error {
+		other, err := db.BeginTx(ctx, nil)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = other.Rollback() }()
+		_, err = other.ExecContext(ctx, "UPDATE mysqltx_log SET entry = 'theirs' WHERE id = 1")
+		if _, waitErr := tx.ExecContext(ctx, "UPDATE mysqltx_log SET entry = 'mine' WHERE id = 1"); number(waitErr) != 1205 {
+			return errors.Join(err, errors.New("no lock wait timeout"), waitErr)
+		}
+		return err
+	}, 0},
+	{"DDL", func(ctx context.Context, _ *sql.DB, tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS other (id INT)")
+		return err
+	}, 1},
+}
+
+func TestRunCommitsNoHalf(t *testing.T) {
+	cfg := testserver.Config{Args: []string{"--innodb-rollback-on-timeout=ON", "--innodb-lock-wait-timeout=1"}}
+	onBoth(t, cfg, func(t *testing.T, s *testserver.Server) {
+		for _, loss := range losses {
+			half := func(run runner) (committed int, err error) {
+				db := open(t, s, "")
+				execAll(t, db, "DELETE FROM mysqltx_log WHERE id > 2")
+				db.SetMaxOpenConns(3)
+				calls := 0
+				err = run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+					calls++
+					return errors.Join(write(ctx, tx, "before"), loss.lose(ctx, db, tx), write(ctx, tx, "after"))
+				})
+				if calls != 1 {
+					t.Errorf("%d calls of the function", calls)
+				}
+				// Whatever is still open in a pooled session would be committed by this.
+				for range 3 {
+					tx, err := db.BeginTx(t.Context(), nil)
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer func() { _ = tx.Rollback() }()
+					var autocommit int
+					if err := tx.QueryRowContext(t.Context(), "SELECT @@autocommit").Scan(&autocommit); err != nil || autocommit != 1 {
+						t.Errorf("a session comes back with autocommit %d, %v", autocommit, err)
+					}
+				}
+				return count(t, open(t, s, ""), "mysqltx_log WHERE entry IN ('before', 'after')"), err
+			}
+			t.Run(loss.name, func(t *testing.T) {
+				committed, err := half(plainLoop)
+				if err != nil || committed != loss.kept+1 {
+					t.Errorf("the plain loop committed %d rows and returned %v; it is here to show what goes wrong", committed, err)
+				}
+				committed, err = half(run)
+				if !errors.Is(err, mysqltx.ErrTransactionLost) || committed != loss.kept {
+					t.Errorf("Run committed %d rows and returned %v", committed, err)
+				}
+				withoutSentinel := func(ctx context.Context, db *sql.DB, fn func(context.Context, *sql.Tx) error) error {
+					return mysqltx.Run(ctx, db, fn, mysqltx.WithSentinel(false))
+				}
+				if committed, err = half(withoutSentinel); err != nil || committed != loss.kept+1 {
+					t.Errorf("without the sentinel Run committed %d rows and returned %v", committed, err)
+				}
+			})
+		}
+	})
+}
+
+// Where a nested call saw why the transaction was lost, the outer Run knows.
+func TestRunKnowsACauseThatIsNotReturned(t *testing.T) {
+	onBoth(t, testserver.Config{}, func(t *testing.T, s *testserver.Server) {
+		db := open(t, s, "")
+		for name, nested := range map[string]func(ctx context.Context, tx *sql.Tx) error{
+			"Run": func(ctx context.Context, _ *sql.Tx) error {
+				return mysqltx.Run(ctx, db, func(ctx context.Context, tx *sql.Tx) error { return loseDeadlock(ctx, db, tx) })
+			},
+			"GetOrCreate": func(ctx context.Context, tx *sql.Tx) error {
+				_, _, err := mysqltx.GetOrCreate(ctx, tx, getID("nobody"), func(ctx context.Context, q mysqltx.Querier) (int64, error) {
+					return 0, loseDeadlock(ctx, db, q)
+				})
+				return err
+			},
+		} {
+			execAll(t, db, "DELETE FROM mysqltx_log WHERE id > 2")
+			calls := 0
+			err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+				calls++
+				err := write(ctx, tx, "before")
+				if calls == 1 {
+					if err := nested(ctx, tx); number(err) != 1213 {
+						t.Errorf("%s: got %v", name, err)
+					}
+				}
+				return errors.Join(err, write(ctx, tx, "after"))
+			})
+			if err != nil || calls != 2 {
+				t.Errorf("%s: %d calls, %v", name, calls, err)
+			}
+			wantCount(t, db, "mysqltx_log WHERE id > 2 AND entry = 'before'", 1)
+			wantCount(t, db, "mysqltx_log WHERE id > 2 AND entry = 'after'", 1)
+		}
+	})
+}
+
+// On MariaDB 11.6 and later, at REPEATABLE READ, 1020 ends the transaction.
+func TestRecordChanged(t *testing.T) {
+	db := openDSN(t, testserver.AnyDSN(t))
+	setUp(t, db)
+	race := func(run runner) (calls, committed int, err error) {
+		execAll(t, db, "DELETE FROM mysqltx_users", "DELETE FROM mysqltx_log WHERE id > 2")
+		err = run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+			calls++
+			err := write(ctx, tx, "before")
+			var id int
+			_ = tx.QueryRowContext(ctx, "SELECT id FROM mysqltx_users WHERE id = 7").Scan(&id)
+			if calls == 1 {
+				execAll(t, db, "INSERT INTO mysqltx_users (id, email) VALUES (7, 'ann')")
+			}
+			_, insertErr := tx.ExecContext(ctx, "INSERT INTO mysqltx_users (id, email) VALUES (7, 'bob')")
+			if calls == 1 && number(insertErr) != 1020 && number(insertErr) != 1062 {
+				return errors.Join(err, insertErr)
+			}
+			if number(insertErr) == 1020 {
+				return errors.Join(err, write(ctx, tx, "after")) // the fault that is tested
+			}
+			return errors.Join(err, insertErr)
+		})
+		return calls, count(t, db, "mysqltx_log WHERE id > 2"), err
+	}
+	if _, _, err := race(plainLoop); number(err) == 1062 {
+		t.Log("this server answers 1062, as all but MariaDB 11.6 and later")
+		return
+	}
+	if _, committed, err := race(plainLoop); committed != 1 || err != nil {
+		t.Errorf("the plain loop committed %d rows and returned %v; it is here to show what goes wrong", committed, err)
+	}
+	if _, committed, err := race(run); committed != 0 || !errors.Is(err, mysqltx.ErrTransactionLost) {
+		t.Errorf("Run committed %d rows and returned %v", committed, err)
+	}
+	calls := 0
+	err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+		calls++
+		var id int
+		_ = tx.QueryRowContext(ctx, "SELECT id FROM mysqltx_users WHERE id = 8").Scan(&id)
+		if calls == 1 {
+			execAll(t, db, "INSERT INTO mysqltx_users (id, email) VALUES (8, 'eve')")
+		}
+		_, _, err := mysqltx.GetOrCreate(ctx, tx,
+			func(ctx context.Context, q mysqltx.Querier, lock string) (int, error) {
+				err := q.QueryRowContext(ctx, "SELECT id FROM mysqltx_users WHERE id = 8"+lock).Scan(&id)
+				return id, err
+			},
+			func(ctx context.Context, q mysqltx.Querier) (int, error) {
+				_, err := q.ExecContext(ctx, "INSERT INTO mysqltx_users (id, email) VALUES (8, 'eve')")
+				return 8, err
+			})
+		return err
+	})
+	if err != nil || calls != 2 {
+		t.Errorf("%d calls, %v", calls, err)
+	}
+}

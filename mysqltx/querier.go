@@ -1,0 +1,53 @@
+package mysqltx
+
+import (
+	"context"
+	"database/sql"
+)
+
+// Querier is what [GetOrCreate] works on: a *sql.DB, *sql.Conn or *sql.Tx, or what
+// embeds one, such as sqlx's types.
+type Querier interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+var _, _, _ Querier = (*sql.DB)(nil), (*sql.Conn)(nil), (*sql.Tx)(nil)
+
+// What a Querier is, its methods tell.
+type (
+	transaction interface {
+		Commit() error
+		Rollback() error
+	}
+	pool interface {
+		Conn(context.Context) (*sql.Conn, error)
+	}
+	session interface {
+		Querier
+		BeginTx(ctx context.Context, opts *sql.TxOptions) (*sql.Tx, error)
+		Raw(func(driverConn any) error) error
+	}
+)
+
+var (
+	_ transaction = (*sql.Tx)(nil)
+	_ pool        = (*sql.DB)(nil)
+	_ session     = (*sql.Conn)(nil)
+)
+
+// inTransaction asks the server whether q is a connection with an open
+// transaction: outside of one a savepoint does not last until the next statement. That
+// also works where q is not known to be one connection.
+func inTransaction(ctx context.Context, q Querier) (bool, error) {
+	const probe = "mysqltx_probe"
+	if _, err := q.ExecContext(ctx, "SAVEPOINT "+probe); err != nil {
+		return false, err
+	}
+	_, err := q.ExecContext(ctx, "RELEASE SAVEPOINT "+probe)
+	if number(err) == errNoSuchSavepoint {
+		return false, nil
+	}
+	return err == nil, err
+}

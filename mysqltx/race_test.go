@@ -1,0 +1,175 @@
+package mysqltx_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/mysqlinit/mysqlinit"
+	"github.com/mysqlinit/mysqlinit/internal/testserver"
+	"github.com/mysqlinit/mysqlinit/mysqltx"
+)
+
+// 32 workers, in groups that race for each key.
+const (
+	racers = 4
+	groups = 8
+	keys   = 500
+)
+
+// way is a way to get or create a row.
+type way struct {
+	name        string
+	getOrCreate func(ctx context.Context, db *sql.DB, key int) (created bool, err error)
+	logs        bool // it writes an entry first, in the same transaction
+}
+
+// The same row by its secondary key, and by its primary key.
+func bySecondary(ctx context.Context, q mysqltx.Querier, key int) (bool, error) {
+	email := "user" + strconv.Itoa(key)
+	_, created, err := mysqltx.GetOrCreate(ctx, q, getID(email), insertUser(email))
+	return created, err
+}
+
+func getByPrimary(key int) func(context.Context, mysqltx.Querier, string) (int, error) {
+	return func(ctx context.Context, q mysqltx.Querier, lock string) (id int, err error) {
+		err = q.QueryRowContext(ctx, "SELECT id FROM mysqltx_users WHERE id = ?"+lock, key+1).Scan(&id)
+		return id, err
+	}
+}
+
+func insertPrimary(key int) func(context.Context, mysqltx.Querier) (int, error) {
+	return func(ctx context.Context, q mysqltx.Querier) (int, error) {
+		_, err := q.ExecContext(ctx, "INSERT INTO mysqltx_users (id, email) VALUES (?, ?)", key+1, "user"+strconv.Itoa(key))
+		return key + 1, err
+	}
+}
+
+func byPrimary(ctx context.Context, q mysqltx.Querier, key int) (bool, error) {
+	_, created, err := mysqltx.GetOrCreate(ctx, q, getByPrimary(key), insertPrimary(key))
+	return created, err
+}
+
+type inQuerier func(ctx context.Context, q mysqltx.Querier, key int) (created bool, err error)
+
+func onDB(f inQuerier) func(context.Context, *sql.DB, int) (bool, error) {
+	return func(ctx context.Context, db *sql.DB, key int) (bool, error) { return f(ctx, db, key) }
+}
+
+func onConn(f inQuerier) func(context.Context, *sql.DB, int) (bool, error) {
+	return func(ctx context.Context, db *sql.DB, key int) (bool, error) {
+		conn, err := db.Conn(ctx)
+		if err != nil {
+			return false, err
+		}
+		defer func() { _ = conn.Close() }()
+		return f(ctx, conn, key)
+	}
+}
+
+// inRun gets or creates in a transaction that has written before.
+func inRun(run runner, f inQuerier) func(context.Context, *sql.DB, int) (bool, error) {
+	return func(ctx context.Context, db *sql.DB, key int) (created bool, err error) {
+		err = run(ctx, db, func(ctx context.Context, tx *sql.Tx) error {
+			if err := write(ctx, tx, "entry"); err != nil {
+				return err
+			}
+			created, err = f(ctx, tx, key)
+			return err
+		})
+		return created, err
+	}
+}
+
+// byHand is what programs write: get, else insert, after a duplicate key get again.
+func byHand(ctx context.Context, q mysqltx.Querier, key int) (bool, error) {
+	_, err := getByPrimary(key)(ctx, q, "")
+	if !errors.Is(err, sql.ErrNoRows) {
+		return false, err
+	}
+	_, err = insertPrimary(key)(ctx, q)
+	if !mysqltx.IsDuplicateKey(err) {
+		return err == nil, err
+	}
+	_, err = getByPrimary(key)(ctx, q, "")
+	return false, err
+}
+
+var ways = []way{
+	{"DB by secondary key", onDB(bySecondary), false},
+	{"Conn by primary key", onConn(byPrimary), false},
+	{"Run by secondary key", inRun(run, bySecondary), true},
+	{"Run by primary key", inRun(run, byPrimary), true},
+}
+
+type outcome struct{ succeeded, created, vanished, deadlocked int }
+
+// race lets all workers race for all keys.
+func race(t *testing.T, db *sql.DB, w way) (sum outcome) {
+	execAll(t, db, "DELETE FROM mysqltx_users", "DELETE FROM mysqltx_log")
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for group := range groups {
+		all.Go(func() {
+			for key := group; key < keys; key += groups {
+				var racing sync.WaitGroup
+				for range racers {
+					racing.Go(func() {
+						created, err := w.getOrCreate(t.Context(), db, key)
+						mu.Lock()
+						defer mu.Unlock()
+						switch {
+						case err == nil:
+							sum.succeeded++
+						case errors.Is(err, sql.ErrNoRows):
+							sum.vanished++
+						case number(err) == 1213:
+							sum.deadlocked++
+						default:
+							t.Error(err)
+						}
+						if created {
+							sum.created++
+						}
+					})
+				}
+				racing.Wait()
+			}
+		})
+	}
+	all.Wait()
+	return sum
+}
+
+func TestRace(t *testing.T) {
+	onBoth(t, testserver.Config{}, func(t *testing.T, s *testserver.Server) {
+		for _, level := range []string{"read-committed", "repeatable-read", "serializable"} {
+			db, err := mysqlinit.Open(s.DSN(testserver.Root, "isolation="+level))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = db.Close() })
+			db.SetMaxIdleConns(groups * racers)
+			for _, w := range ways {
+				t.Run(fmt.Sprintf("%s at %s", w.name, level), func(t *testing.T) {
+					if sum := race(t, db, w); sum != (outcome{succeeded: keys * racers, created: keys}) {
+						t.Errorf("%+v", sum)
+					}
+					wantCount(t, db, "mysqltx_users", keys)
+					if w.logs {
+						wantCount(t, db, "mysqltx_log", keys*racers)
+					}
+				})
+			}
+			hand := race(t, db, way{"the loop written by hand", inRun(plainLoop, byHand), true})
+			t.Logf("at %s the plain loop lost %d of %d to a row that it did not see, %d to deadlocks", level, hand.vanished, keys*racers, hand.deadlocked)
+			if level == "repeatable-read" && hand.vanished == 0 {
+				t.Error("the plain loop lost nothing; it is here to show what goes wrong")
+			}
+		}
+	})
+}

@@ -1,0 +1,417 @@
+package mysqltx_test
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/mysqlinit/mysqlinit/internal/testserver"
+	"github.com/mysqlinit/mysqlinit/mysqltx"
+)
+
+func serverError(number uint16) error { return &mysql.MySQLError{Number: number, Message: "made up"} }
+
+// newDB starts MariaDB and opens a pool of one connection on it.
+func newDB(t *testing.T) *sql.DB {
+	t.Helper()
+	db := openDSN(t, testserver.AnyDSN(t))
+	setUp(t, db)
+	db.SetMaxOpenConns(1)
+	return db
+}
+
+// wantClean checks that the pool's session has no transaction and no autocommit 0.
+func wantClean(t *testing.T, db *sql.DB) {
+	t.Helper()
+	tx, err := db.BeginTx(t.Context(), nil) // commits what is open
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	var autocommit bool
+	if err := tx.QueryRowContext(t.Context(), "SELECT @@autocommit").Scan(&autocommit); err != nil || !autocommit {
+		t.Errorf("autocommit %v, %v", autocommit, err)
+	}
+	wantCount(t, tx, "mysqltx_log WHERE id > 2", 0)
+}
+
+func TestRunSurvivesADeadlock(t *testing.T) {
+	onBoth(t, testserver.Config{}, func(t *testing.T, s *testserver.Server) {
+		db := open(t, s, "")
+		var hooked []mysqltx.Retry
+		calls := 0
+		err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+			calls++
+			if err := write(ctx, tx, "entry"); err != nil {
+				return err
+			}
+			if calls == 1 {
+				return fmt.Errorf("moving money: %w", loseDeadlock(ctx, db, tx))
+			}
+			return nil
+		}, mysqltx.WithOnRetry(func(_ context.Context, r mysqltx.Retry) { hooked = append(hooked, r) }))
+		if err != nil || calls != 2 {
+			t.Errorf("%d calls, %v", calls, err)
+		}
+		if len(hooked) != 1 || hooked[0].Attempt != 1 || number(hooked[0].Err) != 1213 || hooked[0].Wait < 0 {
+			t.Errorf("the hook got %+v", hooked)
+		}
+		wantCount(t, db, "mysqltx_log WHERE id > 2", 1)
+	})
+}
+
+func TestRunReturnsOtherErrorsAsTheyWere(t *testing.T) {
+	db := newDB(t)
+	want := errors.New("no money")
+	calls := 0
+	err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+		calls++
+		return errors.Join(write(ctx, tx, "entry"), want)
+	})
+	if !errors.Is(err, want) || calls != 1 {
+		t.Errorf("%d calls, %v", calls, err)
+	}
+	wantClean(t, db)
+	if err := mysqltx.Run(t.Context(), db, func(context.Context, *sql.Tx) error { return want }); err != want {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestRunGivesUp(t *testing.T) {
+	db := newDB(t)
+	for _, test := range []struct {
+		err   error
+		opts  []mysqltx.Option
+		calls int
+		text  string
+	}{
+		{serverError(1213), []mysqltx.Option{mysqltx.WithAttempts(3)}, 3, "gave up after 3 attempts: Error 1213"},
+		{serverError(1213), []mysqltx.Option{mysqltx.WithAttempts(1)}, 1, "Error 1213"},
+		{serverError(3101), []mysqltx.Option{mysqltx.WithAttempts(2)}, 2, "gave up after 2 attempts: Error 3101"},
+		{serverError(1205), nil, 2, "gave up after 2 attempts: Error 1205"},
+		{serverError(1290), nil, 1, "Error 1290"},
+		{serverError(9007), []mysqltx.Option{mysqltx.WithAttempts(2), mysqltx.WithRetryIf(func(err error) bool { return number(err) == 9007 })}, 2, "gave up after 2 attempts: Error 9007"},
+		{&mysqltx.AmbiguousCommitError{Err: mysql.ErrInvalidConn}, nil, 1, "COMMIT"},
+	} {
+		calls := 0
+		err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+			calls++
+			return errors.Join(write(ctx, tx, "entry"), test.err)
+		}, test.opts...)
+		if calls != test.calls || !errors.Is(err, test.err) {
+			t.Errorf("%v: %d calls, %v", test.err, calls, err)
+		}
+		wantText(t, err, test.text)
+		wantClean(t, db)
+	}
+}
+
+// A Galera node that is not ready answers 1047 to all but a few statements, on
+// a connection that is sound.
+func TestRunTakesAnotherConnection(t *testing.T) {
+	db := newDB(t)
+	ids := map[int64]bool{}
+	err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+		var id int64
+		err := tx.QueryRowContext(ctx, "SELECT CONNECTION_ID()").Scan(&id)
+		ids[id] = true
+		if len(ids) < 2 {
+			err = serverError(1047)
+		}
+		return err
+	}, mysqltx.WithAttempts(3))
+	if err != nil || len(ids) != 2 {
+		t.Errorf("connections %v, %v", ids, err)
+	}
+}
+
+func TestContextEndsInAWait(t *testing.T) {
+	db := newDB(t)
+	shutdown := errors.New("shutting down")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	calls := 0
+	err := mysqltx.Run(ctx, db, func(ctx context.Context, tx *sql.Tx) error {
+		calls++
+		return serverError(1213)
+	}, mysqltx.WithOnRetry(func(_ context.Context, r mysqltx.Retry) {
+		if r.Attempt == 5 { // the waits are long by now
+			cancel(shutdown)
+		}
+	}))
+	if !errors.Is(err, shutdown) || number(err) != 1213 || calls != 5 {
+		t.Errorf("%d calls, %v", calls, err)
+	}
+	wantClean(t, db)
+}
+
+func TestContextEndsInTheFunction(t *testing.T) {
+	db := newDB(t)
+	shutdown := errors.New("shutting down")
+	for _, wait := range []bool{false, true} {
+		for _, opts := range [][]mysqltx.Option{nil, {mysqltx.WithSentinel(false)}} {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			err := mysqltx.Run(ctx, db, func(ctx context.Context, tx *sql.Tx) error {
+				err := write(ctx, tx, "entry")
+				cancel(shutdown)
+				if wait { // for database/sql to roll back
+					time.Sleep(20 * time.Millisecond)
+				}
+				return err
+			}, opts...)
+			if !errors.Is(err, shutdown) {
+				t.Errorf("got %v", err)
+			}
+			wantText(t, err, "not committed")
+			wantClean(t, db)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	err := mysqltx.Run(ctx, db, func(ctx context.Context, tx *sql.Tx) error {
+		err := write(ctx, tx, "entry")
+		if err == nil {
+			_, err = tx.ExecContext(ctx, "DO SLEEP(1)")
+		}
+		return err
+	})
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	wantClean(t, db)
+}
+
+func TestFunctionsThatDoWhatTheyMust(t *testing.T) {
+	db := newDB(t)
+	for name, test := range map[string]struct {
+		fn   func(ctx context.Context, tx *sql.Tx) error
+		text string
+	}{
+		"Commit":              {func(_ context.Context, tx *sql.Tx) error { return tx.Commit() }, "ended the transaction itself"},
+		"Rollback":            {func(_ context.Context, tx *sql.Tx) error { return tx.Rollback() }, "ended the transaction itself"},
+		"Rollback, then 1213": {func(_ context.Context, tx *sql.Tx) error { return errors.Join(tx.Rollback(), serverError(1213)) }, "ended the transaction itself"},
+		"COMMIT as a statement": {func(ctx context.Context, tx *sql.Tx) error {
+			_, err := tx.ExecContext(ctx, "COMMIT")
+			return err
+		}, "ended the transaction early"},
+	} {
+		calls := 0
+		err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+			calls++
+			return test.fn(ctx, tx)
+		})
+		if calls != 1 || mysqltx.IsRetryable(err) {
+			t.Errorf("%s: %d calls, %v", name, calls, err)
+		}
+		wantText(t, err, test.text)
+		wantClean(t, db)
+	}
+}
+
+// The driver makes of a result set that was left open a lost connection.
+func TestOpenRows(t *testing.T) {
+	db := newDB(t)
+	for _, ctx := range []context.Context{t.Context(), context.WithoutCancel(t.Context())} {
+		err := mysqltx.Run(ctx, db, func(ctx context.Context, tx *sql.Tx) error {
+			rows, err := tx.QueryContext(ctx, "SELECT * FROM mysqltx_log")
+			if err != nil {
+				return err
+			}
+			return rows.Err()
+		}, mysqltx.WithAttempts(2))
+		wantText(t, err, "close its Rows")
+		wantClean(t, db)
+	}
+}
+
+func TestRunRollsBackOnPanic(t *testing.T) {
+	db := newDB(t)
+	func() {
+		defer func() {
+			if r := recover(); r != "oh" {
+				t.Errorf("recovered %v", r)
+			}
+		}()
+		_ = mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+			_ = write(ctx, tx, "entry")
+			panic("oh")
+		})
+	}()
+	wantClean(t, db)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+			_ = write(ctx, tx, "entry")
+			runtime.Goexit()
+			return nil
+		})
+	}()
+	<-done
+	wantClean(t, db)
+}
+
+func TestTablesWithoutTransactions(t *testing.T) {
+	s := testserver.New(t, testserver.Config{})
+	db := open(t, s, "")
+	setUp(t, db)
+	execAll(t, db, "CREATE TABLE myisam (entry VARCHAR(20)) ENGINE=MyISAM")
+	note := func(ctx context.Context, q mysqltx.Querier) error {
+		_, err := q.ExecContext(ctx, "INSERT INTO myisam VALUES ('x')")
+		return err
+	}
+	calls := 0
+	err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+		calls++
+		return errors.Join(note(ctx, tx), loseDeadlock(ctx, db, tx))
+	})
+	if calls != 1 || number(err) != 1213 || mysqltx.IsRetryable(err) {
+		t.Errorf("%d calls, %v", calls, err)
+	}
+	wantText(t, err, "not run again", "ENGINE=InnoDB")
+
+	execAll(t, db, "INSERT INTO mysqltx_users (email) VALUES ('ann')")
+	calls = 0
+	_, _, err = mysqltx.GetOrCreate(t.Context(), db, getNothing, func(ctx context.Context, q mysqltx.Querier) (int64, error) {
+		calls++
+		if err := note(ctx, q); err != nil {
+			return 0, err
+		}
+		return insertUser("ann")(ctx, q)
+	})
+	if calls != 1 || !mysqltx.IsDuplicateKey(err) {
+		t.Errorf("%d calls, %v", calls, err)
+	}
+	wantText(t, err, "ENGINE=InnoDB")
+}
+
+func TestOptions(t *testing.T) {
+	db := newDB(t)
+	never := func(context.Context, *sql.Tx) error {
+		t.Error("the function ran")
+		return nil
+	}
+	err := mysqltx.Run(t.Context(), db, never, nil, mysqltx.WithAttempts(0), mysqltx.WithIsolation(sql.LevelSnapshot))
+	wantText(t, err, "WithAttempts(0)", "WithIsolation(Snapshot)")
+	wantText(t, mysqltx.Run(t.Context(), nil, never), "needs a database")
+	wantText(t, mysqltx.Run(t.Context(), db, nil), "a function")
+
+	err = mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error { return write(ctx, tx, "entry") }, mysqltx.WithReadOnly(true))
+	wantNumber(t, err, 1792)
+	wantClean(t, db)
+}
+
+func TestIsolation(t *testing.T) {
+	onBoth(t, testserver.Config{}, func(t *testing.T, s *testserver.Server) {
+		db := open(t, s, "")
+		for level, want := range map[sql.IsolationLevel]int{sql.LevelRepeatableRead: 2, sql.LevelReadCommitted: 3} {
+			execAll(t, db, "DELETE FROM mysqltx_log WHERE id > 2")
+			err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+				wantCount(t, tx, "mysqltx_log", 2)
+				err := write(ctx, db, "entry")
+				wantCount(t, tx, "mysqltx_log", want)
+				return err
+			}, mysqltx.WithIsolation(level))
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+func TestNestedRunJoins(t *testing.T) {
+	db := newDB(t) // of one connection: a transaction of its own would wait for ever
+	want := errors.New("no money")
+	err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+		err := mysqltx.Run(ctx, db, func(ctx context.Context, inner *sql.Tx) error {
+			if inner != tx {
+				t.Error("another transaction")
+			}
+			return write(ctx, inner, "kept")
+		})
+		if err != nil {
+			return err
+		}
+		calls := 0
+		err = mysqltx.Run(ctx, db, func(ctx context.Context, inner *sql.Tx) error {
+			calls++
+			err := mysqltx.Run(ctx, db, func(ctx context.Context, inner *sql.Tx) error { return write(ctx, inner, "undone") })
+			return errors.Join(err, write(ctx, inner, "undone"), serverError(1213), want)
+		})
+		if calls != 1 || !errors.Is(err, want) {
+			t.Errorf("%d calls, %v", calls, err)
+		}
+		func() {
+			defer func() { _ = recover() }()
+			_ = mysqltx.Run(ctx, db, func(ctx context.Context, inner *sql.Tx) error {
+				_ = write(ctx, inner, "undone")
+				panic("oh")
+			})
+		}()
+		for _, opt := range []mysqltx.Option{mysqltx.WithIsolation(sql.LevelSerializable), mysqltx.WithReadOnly(true)} {
+			wantText(t, mysqltx.Run(ctx, db, func(context.Context, *sql.Tx) error { return nil }, opt), "give the outer Run the option")
+		}
+		err = mysqltx.Run(ctx, db, func(context.Context, *sql.Tx) error { return nil }, mysqltx.WithIsolation(sql.LevelReadCommitted))
+		return errors.Join(err, write(ctx, tx, "kept"))
+	}, mysqltx.WithIsolation(sql.LevelReadCommitted))
+	if err != nil {
+		t.Error(err)
+	}
+	wantCount(t, db, "mysqltx_log WHERE entry = 'kept'", 2)
+	wantCount(t, db, "mysqltx_log WHERE entry = 'undone'", 0)
+}
+
+// Runs on two databases are two transactions, also when one is within the other,
+// and a third call finds the first.
+func TestRunWithinARunOnAnotherDatabase(t *testing.T) {
+	dsn := testserver.AnyDSN(t)
+	one, two := openDSN(t, dsn), openDSN(t, dsn)
+	setUp(t, one)
+	err := mysqltx.Run(t.Context(), one, func(ctx context.Context, first *sql.Tx) error {
+		return mysqltx.Run(ctx, two, func(ctx context.Context, second *sql.Tx) error {
+			if first == second {
+				t.Error("the same transaction")
+			}
+			return mysqltx.Run(ctx, one, func(_ context.Context, third *sql.Tx) error {
+				if third != first {
+					t.Error("not the transaction of the same database")
+				}
+				return nil
+			})
+		})
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	for number, want := range map[uint16]struct{ duplicate, retryable bool }{
+		1062: {true, false}, 1022: {true, false}, 1586: {true, false},
+		1213: {false, true}, 1205: {false, true}, 1020: {false, true}, 1412: {false, true}, 3101: {false, true}, 1047: {false, true},
+		1053: {false, true}, 1927: {false, true}, 3169: {false, true}, 4031: {false, true},
+		1290: {}, 1792: {}, 1836: {}, 3100: {}, 3572: {}, 3024: {}, 1969: {}, 1317: {}, 1452: {},
+	} {
+		for _, err := range []error{serverError(number), fmt.Errorf("wrapped: %w", serverError(number))} {
+			if mysqltx.IsDuplicateKey(err) != want.duplicate || mysqltx.IsRetryable(err) != want.retryable {
+				t.Errorf("%d: duplicate %v, retryable %v", number, mysqltx.IsDuplicateKey(err), mysqltx.IsRetryable(err))
+			}
+		}
+	}
+	for _, err := range []error{driver.ErrBadConn, mysql.ErrInvalidConn} {
+		if !mysqltx.IsRetryable(err) || mysqltx.IsRetryable(&mysqltx.AmbiguousCommitError{Err: err}) {
+			t.Errorf("%v", err)
+		}
+	}
+	for _, err := range []error{nil, sql.ErrNoRows, context.Canceled, mysqltx.ErrTransactionLost} {
+		if mysqltx.IsRetryable(err) || mysqltx.IsDuplicateKey(err) {
+			t.Errorf("%v", err)
+		}
+	}
+}
