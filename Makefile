@@ -4,7 +4,7 @@ GO ?= go
 RACE := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: server ## See the race that this driver cures, on a throwaway server
 	@$(GO) run ./cmd/mysqlinit race
@@ -23,6 +23,7 @@ lint: ## gofmt, go vet (also for other systems), staticcheck, go mod tidy
 	cd integration && $(GO) vet ./... && $(GO) tool -modfile=../internal/tools/go.mod staticcheck ./...
 	$(GO) mod tidy -diff
 	cd integration && $(GO) mod tidy -diff
+	cd bench && $(GO) vet ./... && $(GO) tool -modfile=../internal/tools/go.mod staticcheck ./... && $(GO) mod tidy -diff
 	cd internal/tools && $(GO) mod tidy -diff
 
 fuzz: server ## Fuzz the DSN, the error texts and, on a server, the guard, a minute each
@@ -34,10 +35,13 @@ bench: server ## Compare a query's time and allocations with the plain driver's
 	$(GO) test -run='^$$' -bench=Guard .
 	$(GO) test -run='^$$' -bench=Query -benchtime=3000x .
 
+bench-getorcreate: server mysql ## Compare ways to get or create a row, into docs/get-or-create.md (4 minutes)
+	cd bench && $(GO) run ./getorcreate -update ../docs/get-or-create.md
+
 server: # Install a MariaDB server where none is found
 	@sh internal/testserver/install.sh
 
 mysql: # Fetch a MySQL server for the tests where none is found
 	@sh internal/testserver/fetch-mysql.sh
 
-.PHONY: help demo test lint fuzz bench server mysql
+.PHONY: help demo test lint fuzz bench bench-getorcreate server mysql

@@ -19,7 +19,15 @@ type guardedConn struct {
 	changed  bool      // by a statement, since the session was last in order
 	prepared bool      // a statement that changes it, which may run at any time
 	beyond   bool      // repair: never to be pooled again
+	manual   bool      // autocommit is off, or may be
 }
+
+// What mysqltx sends around a transaction. After the second the session is what it
+// was, so that a transaction does not cost the connection.
+const (
+	autocommitOff = "SET autocommit = 0"
+	autocommitOn  = "SET autocommit = 1"
+)
 
 var _ interface {
 	connMethods
@@ -70,7 +78,7 @@ func (s *session) restores(e effect, f form) bool {
 // IsValid tells database/sql, when a connection comes back to the pool, whether
 // it may stay.
 func (g *guardedConn) IsValid() bool {
-	return !g.beyond && g.tx == nil && g.connMethods.IsValid()
+	return !g.beyond && !g.manual && g.tx == nil && g.connMethods.IsValid()
 }
 
 // ResetSession restores the session when a connection leaves the pool again.
@@ -103,6 +111,12 @@ func (g *guardedConn) Exec(query string, args []driver.Value) (driver.Result, er
 }
 
 func (g *guardedConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	if g.session.autocommits && (query == autocommitOff || query == autocommitOn) {
+		g.manual = true
+		result, err := g.connMethods.ExecContext(ctx, query, args)
+		g.manual = err != nil || query == autocommitOff
+		return result, err
+	}
 	g.notice(query)
 	return g.connMethods.ExecContext(ctx, query, args)
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/mysqlinit/mysqlinit"
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
+	"github.com/mysqlinit/mysqlinit/mysqltx"
 )
 
 // state is what a guarded session promises, and what decides whether it may.
@@ -228,6 +229,7 @@ func restoresOrCloses(t *testing.T, s *testserver.Server) {
 		{"USE in a transaction", inTx("USE mysql"), closed},
 		{"LOCK TABLES", text("LOCK TABLES keep WRITE"), closed},
 		{"SET autocommit", text("SET autocommit = 0"), closed},
+		{"SET autocommit, and back", text("SET autocommit = 0", "SET autocommit = 1"), same},
 		{"SET autocommit in a transaction", inTx("SET @@SESSION.autocommit = 0"), closed},
 		{"SET NAMES", text("SET NAMES latin1"), closed},
 		{"SET TRANSACTION READ ONLY", text("SET TRANSACTION READ ONLY"), closed},
@@ -378,6 +380,8 @@ func TestGuardClosesWhatTheServerDecides(t *testing.T) {
 		{"initCommand=SET+tx_isolation='SERIALIZABLE'", "SET SESSION tx_isolation = 'READ-UNCOMMITTED'"},
 		{"initCommand=SET+SESSION+TRANSACTION+ISOLATION+LEVEL+SERIALIZABLE", "SET @x = 1"},
 		{"autocommit=0", "SET SESSION tx_isolation = 'SERIALIZABLE'"},
+		{"autocommit=0", "SET autocommit = 1"},
+		{"initCommand=SET+autocommit=0", "SET autocommit = 1"},
 	} {
 		db := onePool(t, s, "guard=true&"+test.params)
 		read := func() (got [2]any) {
@@ -394,6 +398,31 @@ func TestGuardClosesWhatTheServerDecides(t *testing.T) {
 			t.Errorf("%s, then %s: got %v, want %v", test.params, test.statement, after, before)
 		}
 	}
+}
+
+// The transactions of mysqltx cost no connection.
+func TestGuardKnowsMysqltx(t *testing.T) {
+	onBoth(t, testserver.Config{Binlog: "MIXED"}, func(t *testing.T, s *testserver.Server) {
+		db := onePool(t, s, "guard=true&time_zone='%2B03:00'")
+		_, before, err := readState(t.Context(), db)
+		if err != nil {
+			t.Fatal(err)
+		}
+		calls := 0
+		if err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+			if calls++; calls == 1 {
+				return &mysql.MySQLError{Number: 1213}
+			}
+			_, err := tx.ExecContext(ctx, "DO 1")
+			return err
+		}); err != nil || calls != 2 {
+			t.Errorf("%d calls, %v", calls, err)
+		}
+		got, after, err := readState(t.Context(), db)
+		if err != nil || got != promised || after != before {
+			t.Errorf("connection %d, then %d, with %+v, %v", before, after, got, err)
+		}
+	})
 }
 
 func TestGuardKeepsAConfigsParams(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,7 @@ type session struct {
 	guard           bool
 	restored        []variable // variables, and those that the driver sent
 	repeatable      bool       // the SET alone makes a session again what prepare made it
+	autocommits     bool       // autocommit is the server's: nothing here sets it
 	chains          bool       // a COMMIT may open a transaction: completion_type is set
 	multiStatements bool       // a query may be several statements
 
@@ -55,8 +57,13 @@ func newSession(chosen settings, of params) *session {
 	if chosen.connectTimeout.given {
 		s.timeout = chosen.connectTimeout.value
 	}
+	s.autocommits = !of.changedByCallback && !slices.ContainsFunc(s.initCommands, func(command string) bool {
+		return effectOf(command, true)&sticks != 0
+	})
 	for _, v := range s.restored {
 		switch v.bareName() {
+		case "autocommit":
+			s.autocommits = false
 		case "character_set_connection", "collation_connection":
 			// Under utf16 and its like MySQL takes 'READ-COMMITTED' for other letters.
 			s.introducer = "_latin1"

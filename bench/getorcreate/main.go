@@ -1,0 +1,221 @@
+// Command getorcreate compares ways to get or create a row: how many statements
+// each sends, and how fast they are. It prints Markdown, or puts it into a document.
+package main
+
+import (
+	"context"
+	"database/sql"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mysqlinit/mysqlinit"
+	"github.com/mysqlinit/mysqlinit/internal/testserver"
+)
+
+// load is what the workers ask for.
+type load struct {
+	name, what string
+	key        func(method, round, worker, i int) string
+}
+
+var loads = []load{
+	{"there", "the row is there", func(_, _, _, i int) string { return fmt.Sprintf("there-%d", i%100) }},
+	{"cold", "each asks for a row that is not there, and that nobody else asks for", func(m, r, w, i int) string { return fmt.Sprintf("cold-%d-%d-%d-%d", m, r, w, i) }},
+	{"hot", "all ask for the same rows, in the same order, which are not there at first", func(m, r, _, i int) string { return fmt.Sprintf("hot-%d-%d-%d", m, r, i) }},
+}
+
+var workerCounts = []int{1, 4, 16, 64}
+
+func main() {
+	log.SetFlags(0)
+	document := flag.String("update", "", "put the tables into this document, between its marks")
+	rounds := flag.Int("rounds", 7, "how often each is measured, in turns; the figures are medians")
+	batch := flag.Int("batch", 640, "calls in one measurement")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	var out strings.Builder
+	for _, isMySQL := range []bool{false, true} {
+		if err := measureServer(ctx, &out, isMySQL, *rounds, *batch); err != nil {
+			log.Fatal(err)
+		}
+	}
+	if *document == "" {
+		fmt.Print(out.String())
+		return
+	}
+	if err := replace(*document, out.String()); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func measureServer(ctx context.Context, out *strings.Builder, isMySQL bool, rounds, batch int) error {
+	s, err := testserver.Start(ctx, testserver.Config{MySQL: isMySQL, Binlog: "ROW"})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Stop() }()
+	db, err := mysqlinit.Open(s.DSN(testserver.Root, "interpolateParams=true"))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	db.SetMaxIdleConns(slices.Max(workerCounts))
+	b := bench{ctx: ctx, db: db, rounds: rounds, batch: batch}
+	if _, err := db.ExecContext(ctx, "CREATE TABLE bench (id BIGINT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(60) NOT NULL UNIQUE)"); err != nil {
+		return err
+	}
+	for i := range 100 {
+		if _, err := db.ExecContext(ctx, "INSERT INTO bench (name) VALUES (?)", fmt.Sprintf("there-%d", i)); err != nil {
+			return err
+		}
+	}
+	var version string
+	if err := db.QueryRowContext(ctx, "SELECT VERSION()").Scan(&version); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "### %s\n\n%d CPUs, %s/%s, %s, server and client on one machine, binary log on. %d rounds of %d calls for each figure, in turns; medians.\n\n",
+		serverName(version), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), rounds, batch)
+	return b.tables(out)
+}
+
+func serverName(version string) string {
+	if strings.Contains(version, "MariaDB") {
+		return "MariaDB " + version
+	}
+	return "MySQL " + version
+}
+
+type bench struct {
+	ctx           context.Context
+	db            *sql.DB
+	rounds, batch int
+	round         int // counts on, so that no key comes twice
+}
+
+func (b *bench) tables(out *strings.Builder) error {
+	for _, l := range loads {
+		fmt.Fprintf(out, "**%s**: %s. Calls a second.\n\n| |statements a call|", strings.ToUpper(l.name[:1])+l.name[1:], l.what)
+		for _, workers := range workerCounts {
+			fmt.Fprintf(out, "%d %s|", workers, map[bool]string{true: "worker", false: "workers"}[workers == 1])
+		}
+		fmt.Fprintf(out, "\n|---|--:|%s\n", strings.Repeat("--:|", len(workerCounts)))
+		rates := make([][]float64, len(methods)) // by method and number of workers
+		statements := make([]float64, len(methods))
+		for _, workers := range workerCounts {
+			medians, sent, err := b.compare(l, workers)
+			if err != nil {
+				return err
+			}
+			for m := range methods {
+				rates[m] = append(rates[m], medians[m])
+				if workers == 1 {
+					statements[m] = sent[m]
+				}
+			}
+		}
+		for m := range methods {
+			fmt.Fprintf(out, "|%s|%.1f|", methods[m].name, statements[m])
+			for _, rate := range rates[m] {
+				fmt.Fprintf(out, "%.0f|", rate)
+			}
+			fmt.Fprintln(out)
+		}
+		fmt.Fprintln(out)
+	}
+	return nil
+}
+
+// compare measures all methods in turns, and returns the medians of calls a second, and of
+// the statements a call.
+func (b *bench) compare(l load, workers int) (rates, statements []float64, err error) {
+	allRates, allStatements := make([][]float64, len(methods)), make([][]float64, len(methods))
+	for range b.rounds {
+		b.round++
+		for m := range methods {
+			before, err := b.questions()
+			if err != nil {
+				return nil, nil, err
+			}
+			elapsed, err := b.measure(l, workers, m)
+			if err != nil {
+				return nil, nil, fmt.Errorf("%s, %s, %d workers: %w", methods[m].name, l.name, workers, err)
+			}
+			after, err := b.questions()
+			if err != nil {
+				return nil, nil, err
+			}
+			calls := float64(b.batch / workers * workers)
+			allRates[m] = append(allRates[m], calls/elapsed.Seconds())
+			allStatements[m] = append(allStatements[m], float64(after-before-1)/calls)
+		}
+	}
+	for m := range methods {
+		rates, statements = append(rates, median(allRates[m])), append(statements, median(allStatements[m]))
+	}
+	return rates, statements, nil
+}
+
+func (b *bench) measure(l load, workers, m int) (time.Duration, error) {
+	errs := make([]error, workers)
+	var all sync.WaitGroup
+	start := time.Now()
+	for w := range workers {
+		all.Go(func() {
+			for i := range b.batch / workers {
+				if _, err := methods[m].do(b.ctx, b.db, l.key(m, b.round, w, i)); err != nil {
+					errs[w] = err
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	elapsed := time.Since(start)
+	for _, err := range errs {
+		if err != nil {
+			return 0, err
+		}
+	}
+	return elapsed, nil
+}
+
+// questions returns how many statements the server has got.
+func (b *bench) questions() (n int, err error) {
+	var name string
+	err = b.db.QueryRowContext(b.ctx, "SHOW GLOBAL STATUS LIKE 'Questions'").Scan(&name, &n)
+	return n, err
+}
+
+func median(values []float64) float64 {
+	values = slices.Sorted(slices.Values(values))
+	n := len(values)
+	return (values[(n-1)/2] + values[n/2]) / 2
+}
+
+const (
+	beginMark = "<!-- figures: made by make bench-getorcreate -->"
+	endMark   = "<!-- end of figures -->"
+)
+
+// replace puts text between the marks of a document.
+func replace(name, text string) error {
+	document, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	before, rest, ok := strings.Cut(string(document), beginMark)
+	_, after, ok2 := strings.Cut(rest, endMark)
+	if !ok || !ok2 {
+		return fmt.Errorf("%s lacks the marks %s and %s", name, beginMark, endMark)
+	}
+	return os.WriteFile(name, []byte(before+beginMark+"\n\n"+text+endMark+after), 0o644)
+}
