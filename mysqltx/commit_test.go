@@ -25,7 +25,7 @@ type cutter struct {
 }
 
 func newCutter(t *testing.T, server, statement string, executed bool, cuts int32) *cutter {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := testserver.Listen()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,8 @@
-// The mysqlinit command shows what the driver of that name is for.
+// The mysqlinit command shows what the driver of that name is for, and tells what
+// is wrong with a database.
 //
 //	mysqlinit race [-workers N] [-keys N] [DSN]
+//	mysqlinit check [-json] DSN
 package main
 
 import (
@@ -15,19 +17,27 @@ import (
 )
 
 const usage = `usage: mysqlinit race [-workers N] [-keys N] [DSN]
+       mysqlinit check [-json] DSN
 
-Plays the get-or-create race against a real server, first through the plain
+race plays the get-or-create race against a real server, first through the plain
 MySQL driver, then through mysqlinit: step by step, then under load, then what
 READ COMMITTED costs. It works in a table of its own, which it creates in the
 DSN's database and drops. Without a DSN it starts a throwaway server.
+Exit code 1: the driver lost a transaction.
 
+check tells what sessions a DSN gives, and what about them and their server
+will go wrong: why, and the cure. It only reads.
+Exit code 1: there is a warning or an error.
+
+Exit code 2, of both: wrong usage, no server, or no connection.
 `
 
 // Exit codes.
 const (
-	exitOK    = 0
-	exitLost  = 1 // the driver did not keep its promise
-	exitError = 2 // wrong usage, no server, or no connection
+	exitOK       = 0
+	exitLost     = 1 // race: the driver did not keep its promise
+	exitFindings = 1 // check: from warning up
+	exitError    = 2 // wrong usage, no server, or no connection
 )
 
 func main() {
@@ -37,24 +47,53 @@ func main() {
 	os.Exit(code)
 }
 
+// commands run with the arguments behind their names, and return an exit code.
+var commands = map[string]func(ctx context.Context, args []string, stdout, stderr io.Writer) int{
+	"race":  raceCommand,
+	"check": checkCommand,
+}
+
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	if len(args) == 0 || args[0] != "race" {
-		if len(args) > 0 && (args[0] == "-h" || args[0] == "-help" || args[0] == "--help" || args[0] == "help") {
-			fmt.Fprint(stdout, usage)
-			return exitOK
-		}
+	if len(args) == 0 {
 		fmt.Fprint(stderr, usage)
 		return exitError
 	}
-	flags := flag.NewFlagSet("race", flag.ContinueOnError)
+	switch args[0] {
+	case "-h", "-help", "--help", "help":
+		fmt.Fprint(stdout, usage)
+		return exitOK
+	}
+	command := commands[args[0]]
+	if command == nil {
+		fmt.Fprint(stderr, usage)
+		return exitError
+	}
+	return command(ctx, args[1:], stdout, stderr)
+}
+
+// newFlags returns the flags of a command. parse tells whether to go on, and else
+// the exit code.
+func newFlags(command string, stderr io.Writer) (flags *flag.FlagSet, parse func(args []string) (code int, ok bool)) {
+	flags = flag.NewFlagSet(command, flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.Usage = func() { fmt.Fprint(stderr, usage); flags.PrintDefaults() }
+	flags.Usage = func() { fmt.Fprint(stderr, usage, "\n"); flags.PrintDefaults() }
+	return flags, func(args []string) (int, bool) {
+		switch err := flags.Parse(args); {
+		case errors.Is(err, flag.ErrHelp):
+			return exitOK, false
+		case err != nil:
+			return exitError, false
+		}
+		return 0, true
+	}
+}
+
+func raceCommand(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	flags, parse := newFlags("race", stderr)
 	workers := flags.Int("workers", 16, "`number` of transactions that race for each key")
 	keys := flags.Int("keys", 200, "`number` of keys they race for")
-	if err := flags.Parse(args[1:]); errors.Is(err, flag.ErrHelp) {
-		return exitOK
-	} else if err != nil {
-		return exitError
+	if code, ok := parse(args); !ok {
+		return code
 	}
 	if flags.NArg() > 1 || *workers < 2 || *keys < 1 {
 		fmt.Fprintln(stderr, "mysqlinit race: it takes one DSN at most (behind the flags), 2 workers or more and 1 key or more")
@@ -67,6 +106,38 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitError
 	case !kept:
 		return exitLost
+	}
+	return exitOK
+}
+
+func checkCommand(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	flags, parse := newFlags("check", stderr)
+	asJSON := flags.Bool("json", false, "print JSON, as docs/check.md describes it")
+	// The flag may also stand behind the DSN.
+	if len(args) == 2 && (args[1] == "--json" || args[1] == "-json") {
+		args[0], args[1] = args[1], args[0]
+	}
+	if code, ok := parse(args); !ok {
+		return code
+	}
+	if flags.NArg() != 1 {
+		fmt.Fprintln(stderr, "mysqlinit check: it takes one DSN, such as 'user:password@tcp(127.0.0.1:3306)/database'")
+		return exitError
+	}
+	c, err := check(ctx, flags.Arg(0))
+	if err == nil {
+		if *asJSON {
+			err = c.writeJSON(stdout)
+		} else {
+			err = c.print(newScreen(stdout))
+		}
+	}
+	switch {
+	case err != nil:
+		fmt.Fprintln(stderr, "mysqlinit check:", err)
+		return exitError
+	case c.needsAttention():
+		return exitFindings
 	}
 	return exitOK
 }

@@ -89,6 +89,15 @@ func race(ctx context.Context, out *screen, dsn string, workers, keys int) (kept
 
 // openPlain opens a DSN with the MySQL driver alone.
 func openPlain(dsn string) (*sql.DB, error) {
+	cfg, err := plainConfig(dsn)
+	if err != nil {
+		return nil, err
+	}
+	return openConfig(cfg)
+}
+
+// plainConfig parses a DSN and leaves out this driver's keys.
+func plainConfig(dsn string) (*mysql.Config, error) {
 	cfg, err := mysql.ParseDSN(dsn)
 	if err != nil {
 		return nil, errors.New("the MySQL driver does not accept the DSN")
@@ -96,6 +105,10 @@ func openPlain(dsn string) (*sql.DB, error) {
 	for _, ours := range []string{"isolation", "binlog", "initCommand", "init_command", "verify", "guard", "connectTimeout"} {
 		delete(cfg.Params, ours)
 	}
+	return cfg, nil
+}
+
+func openConfig(cfg *mysql.Config) (*sql.DB, error) {
 	connector, err := mysql.NewConnector(cfg)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,104 @@
+package inspect_test
+
+import (
+	"database/sql"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/mysqlinit/mysqlinit/inspect"
+	"github.com/mysqlinit/mysqlinit/internal/testserver"
+)
+
+func open(t *testing.T, dsn string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("mysql", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+func findings(t *testing.T, db *sql.DB, opts ...inspect.Option) (all []string) {
+	t.Helper()
+	report, err := inspect.Session(t.Context(), db, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range report.Findings {
+		if f.What == "" || f.Why == "" || f.Source == "" {
+			t.Errorf("%+v", f)
+		}
+		all = append(all, f.ID)
+	}
+	return all
+}
+
+// What a server must be, and what it shows then.
+func TestSession(t *testing.T) {
+	for name, isMySQL := range map[string]bool{"MariaDB": false, "MySQL": true} {
+		t.Run(name, func(t *testing.T) {
+			s := testserver.New(t, testserver.Config{MySQL: isMySQL, Binlog: "STATEMENT", Args: []string{
+				"--innodb-rollback-on-timeout=ON", "--innodb-deadlock-detect=OFF", "--max-binlog-cache-size=4194304", "--read-only=ON",
+				"--init-connect=SET SESSION sql_mode=''", "--wait-timeout=20", "--binlog-do-db=test"}})
+			root := open(t, s.DSN(testserver.Root, ""))
+			for _, statement := range []string{"CREATE TABLE keyless (n INT) ENGINE=InnoDB", "CREATE TABLE old (id INT PRIMARY KEY) ENGINE=MyISAM", "CREATE TABLE good (id INT PRIMARY KEY) ENGINE=InnoDB"} {
+				if _, err := root.Exec(statement); err != nil {
+					t.Fatal(err)
+				}
+			}
+			dsn := s.DSN(testserver.App, "autocommit=0&sql_mode='ANSI'")
+			cfg, err := mysql.ParseDSN(dsn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := findings(t, open(t, dsn), inspect.WithConfig(cfg))
+			want := []string{"binlog-statement", "autocommit-off", "binlog-cache-small", "deadlock-detect-off", "init-connect", "no-primary-key", "not-innodb",
+				"read-only", "rollback-on-timeout", "wait-timeout", "read-timeout-unset", "replicas-unknown", "server-repeatable-read", "sql-mode-not-strict"}
+			if !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(want))) {
+				t.Errorf("the application's account got %q", got)
+			}
+			// An administrator may see more.
+			got = findings(t, root)
+			for _, id := range []string{"replication-filters", "account-privileges", "binlog-statement"} {
+				if !slices.Contains(got, id) {
+					t.Errorf("no %s among %q", id, got)
+				}
+			}
+		})
+	}
+}
+
+// MariaDB 10.11 does not know SHOW BINARY LOG STATUS, and is asked once more.
+func TestRoundTrips(t *testing.T) {
+	s := testserver.New(t, testserver.Config{})
+	db := open(t, s.DSN(testserver.App, ""))
+	db.SetMaxOpenConns(1)
+	questions := func() (n int) {
+		var name string
+		if err := db.QueryRow("SHOW SESSION STATUS LIKE 'Questions'").Scan(&name, &n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	before := questions()
+	findings(t, db)
+	if n := questions() - before - 1; n != 9 {
+		t.Errorf("%d statements", n)
+	}
+}
+
+func TestErrorsComeBackAsTheyWere(t *testing.T) {
+	s := testserver.New(t, testserver.Config{})
+	_, err := inspect.Session(t.Context(), open(t, "nobody@tcp("+s.Addr+")/test"))
+	if serverErr, ok := err.(*mysql.MySQLError); !ok || serverErr.Number != 1045 && serverErr.Number != 1698 {
+		t.Errorf("got %v", err)
+	}
+	report, err := inspect.Session(t.Context(), open(t, strings.TrimSuffix(s.DSN(testserver.App, ""), "test")))
+	if err != nil || report.Server.Database != "" || report.Server.Vendor != "MariaDB" || report.Replica != "unknown" {
+		t.Errorf("%+v, %v", report, err)
+	}
+}

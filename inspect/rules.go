@@ -1,0 +1,44 @@
+package inspect
+
+// rule looks for one finding. It returns none with severity 0.
+type rule struct {
+	id, source string
+	look       func(*facts) Finding
+}
+
+var none Finding
+
+const (
+	mysqlDocs   = "https://dev.mysql.com/doc/refman/9.7/en/"
+	mariadbDocs = "https://mariadb.com/docs/"
+	driverDocs  = "https://github.com/go-sql-driver/mysql"
+	ourDocs     = "https://github.com/mysqlinit/mysqlinit/blob/main/docs/dsn.md"
+)
+
+var rules = []rule{
+	{"binlog-statement", mysqlDocs + "binary-log-setting.html", statement},
+	{"binlog-format-fixed", mysqlDocs + "replication-options-binary-log.html#sysvar_binlog_format", mayNotSet},
+	{"server-repeatable-read", mysqlDocs + "innodb-transaction-isolation-levels.html", repeatableRead},
+	{"replica-statement", mysqlDocs + "replication-features-differing-tables.html", replicaStatement},
+	{"replicas-unknown", mysqlDocs + "replication-features-differing-tables.html", replicasUnknown},
+	{"replication-filters", mysqlDocs + "replication-rules-db-options.html", replicationFilters},
+	{"binlog-cache-small", mysqlDocs + "replication-options-binary-log.html#sysvar_max_binlog_cache_size", smallCache},
+	{"snapshot-isolation", mariadbDocs + "server/reference/error-codes/mariadb-error-codes-1000-to-1099/e1020", snapshotIsolation},
+	{"rollback-on-timeout", mysqlDocs + "innodb-parameters.html#sysvar_innodb_rollback_on_timeout", rollbackOnTimeout},
+	{"deadlock-detect-off", mysqlDocs + "innodb-deadlock-detection.html", deadlockDetectOff},
+	{"autocommit-off", mysqlDocs + "commit.html", autocommitOff},
+	{"init-connect", mysqlDocs + "server-system-variables.html#sysvar_init_connect", initConnect},
+	{"no-primary-key", mysqlDocs + "replication-sbr-rbr.html", noPrimaryKey},
+	{"not-innodb", mysqlDocs + "nontransactional-tables.html", notInnoDB},
+	{"read-only", driverDocs + "#rejectreadonly", readOnly},
+	{"wait-timeout", driverDocs + "#important-settings", waitTimeout},
+	{"read-timeout-unset", driverDocs + "#readtimeout", readTimeout},
+	{"galera-state", mariadbDocs + "galera-cluster/high-availability/monitoring-mariadb-galera-cluster", galeraState},
+	{"galera-sync-wait", mariadbDocs + "galera-cluster/", galeraSyncWait},
+	{"group-replication-state", mysqlDocs + "group-replication-server-states.html", groupState},
+	{"proxy", ourDocs, proxy},
+	{"forwarded", driverDocs + "#dsn-data-source-name", forwarded},
+	{"account-privileges", mysqlDocs + "privileges-provided.html", tooMuch},
+	{"variable-ignored", ourDocs, variableIgnored},
+	{"sql-mode-not-strict", mysqlDocs + "sql-mode.html#sql-mode-strict", notStrict},
+}
