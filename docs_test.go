@@ -11,6 +11,7 @@ import (
 // examples, which the compiler has read.
 func TestDocsCodeCompiles(t *testing.T) {
 	for document, examples := range map[string]string{
+		"docs/check.md":         "inspect/example_test.go",
 		"docs/get-or-create.md": "mysqltx/example_test.go",
 		"docs/interceptors.md":  "integration/example_test.go",
 	} {

@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -164,6 +165,15 @@ func TestRulesAreComplete(t *testing.T) {
 			t.Errorf("%+v", rule)
 		}
 		seen[rule.id] = true
+	}
+	document, err := os.ReadFile("../docs/check.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id := range seen {
+		if !strings.Contains(string(document), "\n| `"+id+"` |") {
+			t.Errorf("docs/check.md lacks %s", id)
+		}
 	}
 }
 
