@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"sync/atomic"
 )
 
 // The sentinel. A server may end a transaction under a statement whose error
@@ -29,7 +30,8 @@ type attempt struct {
 	tx    *sql.Tx
 	lost  error // why the server ended the transaction, where that was seen
 
-	committing bool // COMMIT may have been sent
+	committing bool        // COMMIT may have been sent
+	over       atomic.Bool // what still has its context has outlived it
 }
 
 type attemptKey struct{}
@@ -37,7 +39,7 @@ type attemptKey struct{}
 // attemptIn returns the attempt on db that a context belongs to, or nil.
 func attemptIn(ctx context.Context, db *sql.DB) *attempt {
 	a, _ := ctx.Value(attemptKey{}).(*attempt)
-	for a != nil && a.db != db {
+	for a != nil && (a.db != db || a.over.Load()) {
 		a = a.outer
 	}
 	return a
@@ -56,6 +58,7 @@ func noteLost(ctx context.Context, err error) {
 func (s *settings) once(ctx context.Context, db *sql.DB, conn session, fn func(context.Context, *sql.Tx) error) error {
 	outer, _ := ctx.Value(attemptKey{}).(*attempt)
 	a := &attempt{outer: outer, db: db, conn: conn, opts: s}
+	defer a.over.Store(true)
 	returned := false
 	defer func() {
 		if !returned { // fn panicked, or ended its goroutine

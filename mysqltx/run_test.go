@@ -391,6 +391,25 @@ func TestRunWithinARunOnAnotherDatabase(t *testing.T) {
 	}
 }
 
+// A context that outlives its Run begins transactions of its own.
+func TestContextOutlivesItsRun(t *testing.T) {
+	db := newDB(t)
+	var kept context.Context
+	if err := mysqltx.Run(t.Context(), db, func(ctx context.Context, _ *sql.Tx) error {
+		kept = ctx
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := mysqltx.Run(kept, db, func(ctx context.Context, tx *sql.Tx) error { return write(ctx, tx, "entry") }); err != nil {
+		t.Error(err)
+	}
+	if _, created, err := mysqltx.GetOrCreate(kept, db, getID("ann"), insertUser("ann")); !created || err != nil {
+		t.Errorf("created %v, %v", created, err)
+	}
+	wantCount(t, db, "mysqltx_log WHERE id > 2", 1)
+}
+
 func TestErrors(t *testing.T) {
 	for number, want := range map[uint16]struct{ duplicate, retryable bool }{
 		1062: {true, false}, 1022: {true, false}, 1586: {true, false},
