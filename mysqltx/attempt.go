@@ -6,10 +6,11 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"iter"
 	"sync/atomic"
 )
 
-// The sentinel. A server may end a transaction under a statement whose error
+// The watch over a transaction. A server may end it under a statement whose error
 // nobody returned. Most then run what follows with autocommit (MySQL 9.7,
 // MariaDB 10.11 and 11.8), some in a new transaction (MySQL 5.6, MariaDB 10.5), and all
 // answer COMMIT with OK. With autocommit switched off it is a new transaction
@@ -18,7 +19,7 @@ import (
 const (
 	autocommitOff = "SET autocommit = 0"
 	autocommitOn  = "SET autocommit = 1" // commits what is open
-	sentinel      = "mysqltx"
+	sentinel      = "mysqltx_sentinel"
 )
 
 // attempt is one run of a function in a transaction.
@@ -28,59 +29,83 @@ type attempt struct {
 	conn  session
 	opts  *settings
 	tx    *sql.Tx
-	lost  error // why the server ended the transaction, where that was seen
 
+	doomed     error       // not to be committed: why a part of it could not be undone
 	committing bool        // COMMIT may have been sent
+	clean      bool        // nothing is open on the connection
 	over       atomic.Bool // what still has its context has outlived it
 }
 
 type attemptKey struct{}
 
-// attemptIn returns the attempt on db that a context belongs to, or nil.
-func attemptIn(ctx context.Context, db *sql.DB) *attempt {
-	a, _ := ctx.Value(attemptKey{}).(*attempt)
-	for a != nil && (a.db != db || a.over.Load()) {
-		a = a.outer
-	}
-	return a
-}
-
-// noteLost keeps the error under which the server ended the transaction, for the
-// function may not return it.
-func noteLost(ctx context.Context, err error) {
-	if a, _ := ctx.Value(attemptKey{}).(*attempt); a != nil && a.lost == nil {
-		a.lost = err
+// attempts returns the attempts that a context belongs to, the innermost first.
+func attempts(ctx context.Context) iter.Seq[*attempt] {
+	return func(yield func(*attempt) bool) {
+		a, _ := ctx.Value(attemptKey{}).(*attempt)
+		for ; a != nil; a = a.outer {
+			if !a.over.Load() && !yield(a) {
+				return
+			}
+		}
 	}
 }
 
-// once runs fn in one transaction on conn. The connection comes out of it as it
-// went in, or closed.
-func (s *settings) once(ctx context.Context, db *sql.DB, conn session, fn func(context.Context, *sql.Tx) error) error {
+// attemptOn returns the attempt on db that a context belongs to, or nil.
+func attemptOn(ctx context.Context, db *sql.DB) *attempt {
+	for a := range attempts(ctx) {
+		if db != nil && a.db == db {
+			return a
+		}
+	}
+	return nil
+}
+
+// doom keeps q's transaction from being committed, where it is that of a Run:
+// the function may not return the error.
+func doom(ctx context.Context, q Querier, err error) {
+	for a := range attempts(ctx) {
+		if a.tx == beneath[*sql.Tx](q) && a.doomed == nil {
+			a.doomed = err
+		}
+	}
+}
+
+// once runs fn in one transaction on conn, and tells whether it may run again after
+// an error. The connection comes out of it as it went in, or closed.
+func (s *settings) once(ctx context.Context, db *sql.DB, conn session, fn func(context.Context, *sql.Tx) error) (again bool, err error) {
 	outer, _ := ctx.Value(attemptKey{}).(*attempt)
 	a := &attempt{outer: outer, db: db, conn: conn, opts: s}
-	defer a.over.Store(true)
+	defer a.settle(ctx)
 	returned := false
 	defer func() {
-		if !returned { // fn panicked, or ended its goroutine
-			_ = a.undo(ctx, nil)
+		if !returned { // a panic, or the end of the goroutine
+			_ = a.rollback(ctx, nil, false)
 		}
 	}()
-	err := a.run(ctx, fn)
+	err = a.run(ctx, fn)
+	again = err != nil && a.repeatable(err)
 	returned = true
 	if err == nil {
-		a.restore(ctx)
-		return nil
+		return false, nil
 	}
-	undoErr := a.undo(ctx, err)
-	if undoErr != nil && s.retryable(err) {
-		return &unrepeatableError{err: err, reason: undoErr}
+	reason := a.rollback(ctx, err, again)
+	if again && reason != nil {
+		return false, &unrepeatableError{err: err, reason: reason}
 	}
-	return err
+	return again, err
+}
+
+// repeatable tells whether all may run again after an error.
+func (a *attempt) repeatable(err error) bool {
+	if a.committing && isAmbiguous(err) {
+		return a.opts.idempotent
+	}
+	return a.opts.retryable(err)
 }
 
 // run begins the transaction, runs fn and commits.
 func (a *attempt) run(ctx context.Context, fn func(context.Context, *sql.Tx) error) (err error) {
-	if a.opts.sentinel {
+	if a.opts.contained {
 		if _, err := a.conn.ExecContext(ctx, autocommitOff); err != nil {
 			return err
 		}
@@ -88,7 +113,7 @@ func (a *attempt) run(ctx context.Context, fn func(context.Context, *sql.Tx) err
 	if a.tx, err = a.conn.BeginTx(ctx, &a.opts.tx); err != nil {
 		return err
 	}
-	if a.opts.sentinel {
+	if a.opts.watched {
 		if _, err := a.tx.ExecContext(ctx, "SAVEPOINT "+sentinel); err != nil {
 			return err
 		}
@@ -96,36 +121,41 @@ func (a *attempt) run(ctx context.Context, fn func(context.Context, *sql.Tx) err
 	if err := fn(context.WithValue(ctx, attemptKey{}, a), a.tx); err != nil {
 		return err
 	}
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return notCommitted(ctx)
+	case a.doomed != nil && (errors.Is(a.doomed, ErrTransactionLost) || a.opts.retryable(a.doomed)):
+		return a.doomed
+	case a.doomed != nil:
+		return fmt.Errorf("%w: %w", ErrTransactionLost, a.doomed)
 	}
-	if a.opts.sentinel {
-		if err := a.stillThere(ctx); err != nil {
-			return err
+	if a.opts.watched {
+		if err := release(ctx, a.tx, sentinel); err != nil {
+			return a.explain(ctx, err)
 		}
 	}
 	return a.commit(ctx)
 }
 
 func notCommitted(ctx context.Context) error {
-	return fmt.Errorf("mysqltx: not committed: %w", context.Cause(ctx))
+	return fmt.Errorf("mysqltx: Run did not commit: %w", endOf(ctx))
 }
 
-// stillThere returns nil where the transaction is the one that was begun.
-func (a *attempt) stillThere(ctx context.Context) error {
-	err := release(ctx, a.tx, sentinel)
-	if errors.Is(err, ErrTransactionLost) && a.lost != nil && a.opts.retryable(a.lost) {
-		return a.lost
+// endOf says why a context has ended, with its cause.
+func endOf(ctx context.Context) error {
+	if cause := context.Cause(ctx); !errors.Is(cause, ctx.Err()) {
+		return fmt.Errorf("%w: %w", ctx.Err(), cause)
 	}
-	return a.ended(ctx, err)
+	return context.Cause(ctx)
 }
 
-// ended explains the error of a transaction that has been ended already.
-func (a *attempt) ended(ctx context.Context, err error) error {
+// explain says why a transaction has been ended already, where that is an error's
+// meaning.
+func (a *attempt) explain(ctx context.Context, err error) error {
 	switch {
 	case !errors.Is(err, sql.ErrTxDone):
 		return err
-	case ctx.Err() != nil: // database/sql has rolled it back
+	case ctx.Err() != nil: // database/sql rolls it back
 		return notCommitted(ctx)
 	}
 	return errEndedByFn
@@ -138,11 +168,13 @@ func (a *attempt) commit(ctx context.Context) error {
 	err := a.tx.Commit()
 	switch {
 	case err == nil:
+		a.clean = true
 		return nil
-	case errors.Is(err, sql.ErrTxDone):
+	case errors.Is(err, sql.ErrTxDone): // before it was sent
 		a.committing = false
-		return a.ended(ctx, err)
-	case ctx.Err() != nil && errors.Is(err, ctx.Err()): // before it was sent
+		return a.explain(ctx, err)
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()) && a.tx.Rollback() == nil: // the same
+		a.clean = true
 		return notCommitted(ctx)
 	case rolledBack(err), number(err) != 0 && a.opts.retryIf != nil && a.opts.retryIf(err):
 		return err
@@ -150,55 +182,64 @@ func (a *attempt) commit(ctx context.Context) error {
 	return &AmbiguousCommitError{Err: err}
 }
 
-// undo rolls back what is open after a failure, and returns why fn must not run
-// again, or nil. A connection that cannot be brought in order is closed.
-func (a *attempt) undo(ctx context.Context, cause error) error {
-	if a.tx == nil { // it has not begun, or nobody knows
-		discard(a.conn)
+// rollback rolls back what is open after a failure. Where fn is to run again, it
+// returns the reason why it must not.
+func (a *attempt) rollback(ctx context.Context, cause error, again bool) (reason error) {
+	if a.tx == nil || a.clean { // not begun, or nobody knows; or done
 		return nil
+	}
+	lostConnection := needsOtherConnection(cause)
+	if again && a.opts.watched && !a.committing && !lostConnection && !mayEndTransaction(cause) && a.doomed == nil {
+		// Did fn end the transaction before this error?
+		if err := release(ctx, a.tx, sentinel); errors.Is(err, ErrTransactionLost) {
+			reason = err
+		}
 	}
 	err := a.tx.Rollback()
-	if needsOtherConnection(cause) || needsOtherConnection(err) {
-		discard(a.conn)
-		return nil
-	}
-	cleanup, cancel := cleanupContext(ctx)
-	defer cancel()
-	if err != nil {
-		// COMMIT has failed; or database/sql is rolling back on a goroutine of its own
-		// and may not have done so yet, and switching autocommit on would commit.
-		if _, err := a.conn.ExecContext(cleanup, "ROLLBACK"); err != nil {
-			discard(a.conn)
-			return nil
-		}
-	}
-	var reason error
+	done := errors.Is(err, sql.ErrTxDone)
 	switch {
-	case !a.opts.retryable(cause): // then it does not run again anyway
-	case errors.Is(err, sql.ErrTxDone) && !a.committing && ctx.Err() == nil:
-		reason = errEndedByFn
-	default:
-		if err := wholly(cleanup, a.conn); errors.Is(err, errMixed) {
-			reason = errMixed
-		}
+	case lostConnection || needsOtherConnection(err):
+	case err == nil:
+		a.clean = true
+	case done && (a.committing || ctx.Err() == nil):
+		// It is done for database/sql, but a COMMIT may have failed.
+		cleanup, cancel := cleanupContext(ctx)
+		defer cancel()
+		_, err := a.conn.ExecContext(cleanup, "ROLLBACK")
+		a.clean = err == nil
 	}
-	a.restore(ctx)
+	// Otherwise the context has ended, and database/sql rolls back when the statements
+	// that still run have ended: nothing that is sent here comes surely after them.
+	if done && !a.committing && ctx.Err() == nil {
+		return errEndedByFn
+	}
+	if again && a.clean && reason == nil {
+		reason = a.wholly(ctx)
+	}
 	return reason
 }
 
-// restore switches autocommit on again.
-func (a *attempt) restore(ctx context.Context) {
-	if !a.opts.sentinel {
-		return
-	}
+// wholly returns errMixed where the rollback could not undo everything.
+func (a *attempt) wholly(ctx context.Context) error {
 	cleanup, cancel := cleanupContext(ctx)
 	defer cancel()
-	if _, err := a.conn.ExecContext(cleanup, autocommitOn); err != nil {
-		discard(a.conn)
+	if err := wholly(cleanup, a.conn); errors.Is(err, errMixed) {
+		return errMixed
 	}
+	return nil
 }
 
-// discard closes a connection instead of returning it to its pool.
-func discard(conn session) {
-	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+// settle leaves the connection to the next user as it was, and closes one that
+// cannot be.
+func (a *attempt) settle(ctx context.Context) {
+	a.over.Store(true)
+	if a.clean && a.opts.contained {
+		cleanup, cancel := cleanupContext(ctx)
+		defer cancel()
+		_, err := a.conn.ExecContext(cleanup, autocommitOn)
+		a.clean = err == nil
+	}
+	if !a.clean {
+		_ = a.conn.Raw(func(any) error { return driver.ErrBadConn }) // which closes it
+	}
 }

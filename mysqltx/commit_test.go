@@ -15,13 +15,25 @@ import (
 	"github.com/mysqlinit/mysqlinit/mysqltx"
 )
 
-// cutter is a proxy that loses the connection around a statement, as often as it
-// is told to.
+// cutter is a proxy that loses the connection around a statement, or answers in
+// the server's place, as often as it is told to.
 type cutter struct {
 	addr      string
 	statement string
-	executed  bool // the server gets the statement, and only its answer is lost
+	executed  bool   // the server gets the statement, and only its answer is lost
+	answer    uint16 // the number of an error to answer with instead of cutting
 	cuts      atomic.Int32
+}
+
+func (c *cutter) open(t *testing.T) *sql.DB {
+	t.Helper()
+	return openDSN(t, "root@tcp("+c.addr+")/test?interpolateParams=true")
+}
+
+// errorPacket is the answer to a statement that failed.
+func errorPacket(number uint16) []byte {
+	payload := append([]byte{0xff, byte(number), byte(number >> 8)}, "#HY000made up"...)
+	return append([]byte{byte(len(payload)), 0, 0, 1}, payload...)
 }
 
 func newCutter(t *testing.T, server, statement string, executed bool, cuts int32) *cutter {
@@ -88,6 +100,10 @@ func (c *cutter) serve(client net.Conn, addr string) {
 			return
 		}
 		cut := bytes.Contains(buffer[:n], []byte(c.statement)) && c.cuts.Add(-1) >= 0
+		if cut && c.answer != 0 {
+			_, _ = client.Write(errorPacket(c.answer))
+			continue
+		}
 		if cut && !c.executed {
 			return
 		}
@@ -126,7 +142,7 @@ func TestConnectionLost(t *testing.T) {
 			t.Run(test.name, func(t *testing.T) {
 				execAll(t, direct, "DELETE FROM mysqltx_log WHERE id > 2")
 				proxy := newCutter(t, s.Addr, test.statement, test.executed, 1)
-				db := openDSN(t, "root@tcp("+proxy.addr+")/test?interpolateParams=true")
+				db := proxy.open(t)
 				calls := 0
 				err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
 					calls++
@@ -152,7 +168,7 @@ func TestConnectionLost(t *testing.T) {
 func TestGetOrCreateLosesItsCommit(t *testing.T) {
 	onBoth(t, testserver.Config{}, func(t *testing.T, s *testserver.Server) {
 		proxy := newCutter(t, s.Addr, "COMMIT", true, 1)
-		db := openDSN(t, "root@tcp("+proxy.addr+")/test")
+		db := proxy.open(t)
 		_, created, err := mysqltx.GetOrCreate(t.Context(), db, getID("ann"), insertUser("ann"))
 		if _, ambiguous := errors.AsType[*mysqltx.AmbiguousCommitError](err); !ambiguous || created {
 			t.Errorf("created %v, %v", created, err)
@@ -239,4 +255,122 @@ func TestCommitRefused(t *testing.T) {
 		}
 		wantCount(t, db, "mysqltx_log WHERE id > 2", 1)
 	})
+}
+
+// What the server may answer to COMMIT. It has not got it: the transaction is open
+// until Run rolls it back.
+func TestAnswersToCommit(t *testing.T) {
+	s := testserver.New(t, testserver.Config{})
+	direct := open(t, s, "")
+	setUp(t, direct)
+	again := mysqltx.WithRetryIf(func(err error) bool { return number(err) == 9007 })
+	for answer, want := range map[uint16]struct {
+		calls     int
+		ambiguous bool
+	}{
+		1213: {2, false}, 3101: {2, false}, 1020: {2, false}, 1205: {2, false}, 1047: {2, false}, 9007: {2, false},
+		3100: {1, false}, 1197: {1, false}, 1290: {1, false}, 1792: {1, false}, 1836: {1, false},
+		1180: {1, true}, 1317: {1, true}, 1053: {1, true}, 1105: {1, true},
+	} {
+		execAll(t, direct, "DELETE FROM mysqltx_log WHERE id > 2")
+		proxy := newCutter(t, s.Addr, "COMMIT", false, 1)
+		proxy.answer = answer
+		db := proxy.open(t)
+		db.SetMaxOpenConns(1)
+		calls := 0
+		err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+			calls++
+			return write(ctx, tx, "entry")
+		}, again)
+		_, ambiguous := errors.AsType[*mysqltx.AmbiguousCommitError](err)
+		if calls != want.calls || ambiguous != want.ambiguous || (err == nil) != (calls == 2) || err != nil && number(err) != answer {
+			t.Errorf("%d: %d calls, %v", answer, calls, err)
+		}
+		execAll(t, db, "BEGIN", "COMMIT") // which would commit what is still open
+		wantCount(t, direct, "mysqltx_log WHERE id > 2", calls-1)
+	}
+}
+
+// rejectReadOnly makes the driver close the connection where COMMIT is refused.
+func TestCommitRejectedAsReadOnly(t *testing.T) {
+	s := testserver.New(t, testserver.Config{})
+	setUp(t, open(t, s, ""))
+	proxy := newCutter(t, s.Addr, "COMMIT", false, 1)
+	proxy.answer = 1836
+	db := openDSN(t, "root@tcp("+proxy.addr+")/test?rejectReadOnly=true")
+	calls := 0
+	err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+		calls++
+		return write(ctx, tx, "entry")
+	})
+	if calls != 2 || err != nil {
+		t.Errorf("%d calls, %v", calls, err)
+	}
+	wantCount(t, db, "mysqltx_log WHERE id > 2", 1)
+}
+
+// A session that cannot be put in order is closed.
+func TestSessionThatCannotBeRestored(t *testing.T) {
+	s := testserver.New(t, testserver.Config{})
+	setUp(t, open(t, s, ""))
+	proxy := newCutter(t, s.Addr, "SET autocommit = 1", false, 1)
+	proxy.answer = 1317
+	db := proxy.open(t)
+	db.SetMaxOpenConns(1)
+	if err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error { return write(ctx, tx, "entry") }); err != nil {
+		t.Error(err)
+	}
+	wantCount(t, db, "mysqltx_log WHERE id > 2 AND @@autocommit", 1)
+}
+
+// Where the connection is lost between the duplicate key and the locking read, the
+// duplicate key is not what went wrong.
+func TestConnectionLostAfterTheDuplicateKey(t *testing.T) {
+	s := testserver.New(t, testserver.Config{})
+	direct := open(t, s, "")
+	setUp(t, direct)
+	proxy := newCutter(t, s.Addr, "ROLLBACK TO", false, 2)
+	db := proxy.open(t)
+	race := func(email string) func(context.Context, mysqltx.Querier) (int64, error) {
+		return func(ctx context.Context, q mysqltx.Querier) (int64, error) {
+			execAll(t, direct, "INSERT IGNORE INTO mysqltx_users (email) VALUES ('"+email+"')")
+			return insertUser(email)(ctx, q)
+		}
+	}
+	if id, created, err := mysqltx.GetOrCreate(t.Context(), db, getID("ann"), race("ann")); id == 0 || created || err != nil {
+		t.Errorf("id %d, created %v, %v", id, created, err)
+	}
+	calls := 0
+	err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+		calls++
+		_, created, err := mysqltx.GetOrCreate(ctx, tx, getID("bob"), race("bob"))
+		if created {
+			t.Error("created")
+		}
+		return err
+	})
+	if calls != 2 || err != nil {
+		t.Errorf("%d calls, %v", calls, err)
+	}
+}
+
+// A COMMIT that is rolled back after create succeeded, and a row that another has
+// created by then: it is theirs.
+func TestCreatedIsOfTheLastAttempt(t *testing.T) {
+	s := testserver.New(t, testserver.Config{})
+	direct := open(t, s, "")
+	setUp(t, direct)
+	proxy := newCutter(t, s.Addr, "COMMIT", false, 1)
+	proxy.answer = 1213
+	db := proxy.open(t)
+	gets := 0
+	get := func(ctx context.Context, q mysqltx.Querier, lock string) (int64, error) {
+		if gets++; gets == 3 { // the first of the second attempt
+			execAll(t, direct, "INSERT INTO mysqltx_users (id, email) VALUES (77, 'ann')")
+		}
+		return getID("ann")(ctx, q, lock)
+	}
+	if id, created, err := mysqltx.GetOrCreate(t.Context(), db, get, insertUser("ann")); id != 77 || created || err != nil {
+		t.Errorf("id %d, created %v, %v", id, created, err)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
@@ -34,14 +35,15 @@ const (
 	errIdleTooLong        = 4031 // MySQL
 )
 
-// ErrTransactionLost is what [Run] returns where the function returned no error,
-// and yet the server had ended its transaction: by an error of a statement that rolls back
+// ErrTransactionLost says that the server had ended a transaction before it was to
+// be committed: by an error of a statement that rolls back
 // the whole transaction (1213, 1020, 1205 with innodb_rollback_on_timeout) and that
-// the function did not return, or by a statement that commits, such as DDL. What
-// came after that was rolled back. What came before a statement that commits was
-// committed by it. [GetOrCreate] returns it for its create.
-var ErrTransactionLost = errors.New("mysqltx: the server ended the transaction early, by an error that was not returned (such as 1213, deadlock), or by a statement that commits implicitly (such as DDL); " +
-	"return such errors, and take such statements out of the transaction")
+// nobody returned, or by a statement that commits, such as DDL. What
+// came before a statement that commits was committed by it. What came after the end
+// [Run] has rolled back. In a transaction of the caller's without Run,
+// [GetOrCreate] can only report it: most servers have committed what came after.
+var ErrTransactionLost = errors.New("mysqltx: the transaction ended early, or a savepoint in it is gone: by an error that was not returned (such as 1213, deadlock), by a statement that commits implicitly (such as DDL), " +
+	"or by a call that was not given the context of the function around it; return such errors, take such statements out, and pass that context")
 
 var (
 	errNothingCreated = errors.New("mysqltx: create returned no error, and yet get finds no row: did create insert one, and with the key that get looks for?")
@@ -79,6 +81,16 @@ func (e *ConflictError) Error() string {
 
 func (e *ConflictError) Unwrap() error { return e.Err }
 
+func isAmbiguous(err error) bool {
+	return errors.As(err, new(*AmbiguousCommitError))
+}
+
+// isFinal reports whether an error says that nothing may run again, whatever it
+// wraps.
+func isFinal(err error) bool {
+	return errors.As(err, new(*unrepeatableError)) || errors.Is(err, errEndedByFn) || errors.Is(err, ErrTransactionLost)
+}
+
 // unrepeatableError is an error after which a transaction would run again, but for
 // a reason not to.
 type unrepeatableError struct{ err, reason error }
@@ -89,7 +101,7 @@ func (e *unrepeatableError) Error() string {
 
 func (e *unrepeatableError) Unwrap() []error { return []error{e.err, e.reason} }
 
-// number returns the number of the server's error in a chain of errors, or 0.
+// number returns the number of the first server error in a tree of errors, or 0.
 func number(err error) uint16 {
 	if serverErr, ok := errors.AsType[*mysql.MySQLError](err); ok {
 		return serverErr.Number
@@ -97,18 +109,30 @@ func number(err error) uint16 {
 	return 0
 }
 
-// IsDuplicateKey reports whether a statement failed because its row would have
-// had the same primary or unique key as another: the server's errors 1062, 1022 and 1586.
-func IsDuplicateKey(err error) bool {
-	switch number(err) {
-	case errDuplicateEntry, errDuplicateKey, errDuplicateForKey:
-		return true
+// hasNumber reports whether a tree of errors has a server error with one of the
+// numbers. Where a function has joined several, each counts.
+func hasNumber(err error, numbers ...uint16) bool {
+	switch e := err.(type) {
+	case nil:
+		return false
+	case *mysql.MySQLError:
+		return slices.Contains(numbers, e.Number)
+	case interface{ Unwrap() error }:
+		return hasNumber(e.Unwrap(), numbers...)
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(e.Unwrap(), func(err error) bool { return hasNumber(err, numbers...) })
 	}
 	return false
 }
 
-// IsRetryable reports whether a transaction that failed with err may succeed when
-// the whole of it runs again:
+// IsDuplicateKey reports whether a statement failed because its row would have
+// had the same primary or unique key as another: the server's errors 1062, 1022 and 1586.
+func IsDuplicateKey(err error) bool {
+	return hasNumber(err, errDuplicateEntry, errDuplicateKey, errDuplicateForKey)
+}
+
+// IsRetryable reports whether a transaction in which a statement failed with err
+// may succeed when the whole of it runs again:
 //
 //   - 1213, a deadlock, in a Galera cluster also with another node's transaction;
 //     3101, the same in Group Replication
@@ -118,43 +142,39 @@ func IsDuplicateKey(err error) bool {
 //   - 1047, a Galera node that is not ready: on another connection
 //   - a connection that was lost or ended by the server (1053, 1927, 3169, 4031)
 //
-// It is false for an [AmbiguousCommitError], whatever is in it, and where Run
+// Of several joined errors one is enough. It is not to be asked about what COMMIT
+// returned: a connection lost there leaves unknown whether it was done. It is false
+// for an [AmbiguousCommitError], whatever is in it, and where Run
 // found that running again would do harm.
 func IsRetryable(err error) bool {
-	if _, ok := errors.AsType[*AmbiguousCommitError](err); ok {
+	if isFinal(err) || isAmbiguous(err) {
 		return false
 	}
-	if _, ok := errors.AsType[*unrepeatableError](err); ok {
-		return false
-	}
-	switch number(err) {
-	case errDeadlock, errRolledBackByPlugin, errLockWaitTimeout, errRecordChanged, errTableChanged:
-		return true
-	}
-	return needsOtherConnection(err)
+	return hasNumber(err, errDeadlock, errRolledBackByPlugin, errLockWaitTimeout, errRecordChanged, errTableChanged) ||
+		needsOtherConnection(err)
+}
+
+// mayEndTransaction reports whether the statement that failed may have ended the
+// transaction by that.
+func mayEndTransaction(err error) bool {
+	return hasNumber(err, errDeadlock, errRolledBackByPlugin, errLockWaitTimeout, errRecordChanged)
 }
 
 // needsOtherConnection reports whether nothing good is to be had any more from the
 // connection that gave an error.
 func needsOtherConnection(err error) bool {
-	switch number(err) {
-	case errWSREPNotReady, errShutdown, errConnectionKilled, errSessionKilled, errIdleTooLong:
-		return true
-	}
-	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn)
+	return hasNumber(err, errWSREPNotReady, errShutdown, errConnectionKilled, errSessionKilled, errIdleTooLong) ||
+		errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn)
 }
 
 // rolledBack reports whether the server's answer to COMMIT says for certain that
 // nothing was committed.
 func rolledBack(err error) bool {
-	switch number(err) {
-	case errDeadlock, errRolledBackByPlugin, errBeforeCommitHook, errRecordChanged,
+	return hasNumber(err, errDeadlock, errRolledBackByPlugin, errBeforeCommitHook, errRecordChanged,
 		errLockWaitTimeout, // of the lock that FLUSH TABLES WITH READ LOCK holds; seen on five servers
-		errLogCacheFull, errReadOnlyOption, errReadOnlyTx, errReadOnlyMode, errWSREPNotReady:
-		return true
-	}
-	// The driver has not sent it, or has the server's refusal (rejectReadOnly).
-	return errors.Is(err, driver.ErrBadConn)
+		errLogCacheFull, errReadOnlyOption, errReadOnlyTx, errReadOnlyMode, errWSREPNotReady) ||
+		// The driver has not sent it, or has the server's refusal (rejectReadOnly).
+		errors.Is(err, driver.ErrBadConn)
 }
 
 // keyName finds the key's name in "Duplicate entry 'ann' for key 'users.email'".

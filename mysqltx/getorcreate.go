@@ -16,8 +16,8 @@ const sharedLock = " LOCK IN SHARE MODE"
 // get does not find. One that is deleted in between is a reason for another try.
 const maxCreates = 5
 
-// GetOrCreate returns the row that get finds or create makes, whatever the
-// isolation level and whoever else is creating it. created is true for exactly
+// GetOrCreate returns the row that get finds or create makes, at every isolation
+// level but READ UNCOMMITTED, and whoever else is creating it. created is true for exactly
 // one caller.
 //
 // get looks for the row and returns [sql.ErrNoRows] (wrapped or not) where there is none.
@@ -26,21 +26,23 @@ const maxCreates = 5
 // IGNORE or ON DUPLICATE KEY UPDATE, which hide whose row it is. Both use the Querier and context
 // they are given, and return the errors they get.
 //
-// In a transaction (a *sql.Tx, a *sql.Conn after BEGIN) create runs in a savepoint: what the
-// transaction did before survives a duplicate key. Then get reads again with a shared
+// In a transaction (a *sql.Tx, a *sql.Conn after BEGIN; from one goroutine at a time) create runs in a
+// savepoint: what the transaction did before survives a duplicate key. Then get reads again with a shared
 // lock, which sees the latest committed row. Errors that end the transaction come back as
 // they are, for [Run]: a deadlock (1213), which two racers at SERIALIZABLE
 // always meet, and on MariaDB 11.6 and later 1020 at REPEATABLE READ.
 //
-// Otherwise create runs in a transaction of its own, which is retried as by Run. A connection lost
+// Otherwise create runs in a transaction of its own, on a connection that is closed where
+// the context ends it, and which is retried as by Run. A connection lost
 // during its COMMIT is an [AmbiguousCommitError]; calling again finds the row, or
 // creates it. Within a Run on the same *sql.DB, with its ctx, the
 // transaction of that Run is used.
 //
 // After create has succeeded get is asked once more, for a create that has made no row, or
 // another than get looks for, is an error. Where create collides again and again with a row
-// that get does not find, the error is a [ConflictError]. On any error create's changes are
-// rolled back.
+// that get does not find, the error is a [ConflictError]. On an error create's changes are
+// rolled back. Where they cannot be, because a table without transactions was changed
+// anywhere in the transaction, a duplicate key is an error that says so.
 func GetOrCreate[T any](ctx context.Context, q Querier,
 	get func(ctx context.Context, q Querier, lock string) (T, error),
 	create func(ctx context.Context, q Querier) (T, error),
@@ -49,22 +51,15 @@ func GetOrCreate[T any](ctx context.Context, q Querier,
 		return value, false, errors.New("mysqltx: GetOrCreate needs a Querier and two functions")
 	}
 	g := getOrCreate[T]{get, create}
-	if db, ok := q.(*sql.DB); ok {
-		if a := attemptIn(ctx, db); a != nil {
-			q = a.tx
-		}
+	db := beneath[*sql.DB](q)
+	if a := attemptOn(ctx, db); a != nil {
+		return g.within(ctx, a.tx)
 	}
-	switch q := q.(type) {
+	switch p := q.(type) {
 	case transaction:
-		return g.within(ctx, q.(Querier))
+		return g.within(ctx, q)
 	case pool:
-		return g.outside(ctx, q.(Querier), func() (session, func(), error) {
-			conn, err := q.Conn(ctx)
-			if err != nil {
-				return nil, nil, err
-			}
-			return conn, func() { _ = conn.Close() }, nil
-		})
+		return g.onPool(ctx, q, p, db)
 	}
 	return g.onConn(ctx, q)
 }
@@ -78,14 +73,13 @@ type getOrCreate[T any] struct {
 func (g getOrCreate[T]) within(ctx context.Context, q Querier) (value T, created bool, err error) {
 	value, err = g.get(ctx, q, "")
 	if !errors.Is(err, sql.ErrNoRows) {
-		return value, false, err
+		return result(value, false, err)
 	}
 	return g.createWithin(ctx, q)
 }
 
 // createWithin creates the row, or gets what was in the way of that.
 func (g getOrCreate[T]) createWithin(ctx context.Context, q Querier) (value T, created bool, err error) {
-	var none T
 	var conflict error
 	for range maxCreates {
 		intact, err := inSavepoint(ctx, q, func(ctx context.Context) (err error) {
@@ -102,15 +96,33 @@ func (g getOrCreate[T]) createWithin(ctx context.Context, q Querier) (value T, c
 			return value, true, nil
 		}
 		if !intact || !IsDuplicateKey(err) {
-			return none, false, err
+			return result(value, false, err)
 		}
 		conflict = err
 		value, err = g.get(ctx, q, sharedLock)
 		if !errors.Is(err, sql.ErrNoRows) {
-			return value, false, err
+			return result(value, false, err)
 		}
 	}
-	return none, false, &ConflictError{Key: keyName(conflict), Err: conflict}
+	return result(value, false, &ConflictError{Key: keyName(conflict), Err: conflict})
+}
+
+// onPool works on connections of a pool.
+func (g getOrCreate[T]) onPool(ctx context.Context, q Querier, p pool, db *sql.DB) (value T, created bool, err error) {
+	err = outside.retry(ctx, func() (again bool, err error) {
+		created = false // a COMMIT may have failed since
+		value, err = g.get(ctx, q, "")
+		if !errors.Is(err, sql.ErrNoRows) {
+			return outside.retryable(err), err
+		}
+		conn, err := connect(ctx, p)
+		if err != nil {
+			return outside.retryable(err), err
+		}
+		defer func() { _ = conn.Close() }()
+		return outside.once(ctx, db, conn, g.createOnce(&value, &created))
+	})
+	return result(value, created, err)
 }
 
 // onConn works on a connection that may be in a transaction, or on a Querier that
@@ -118,47 +130,51 @@ func (g getOrCreate[T]) createWithin(ctx context.Context, q Querier) (value T, c
 func (g getOrCreate[T]) onConn(ctx context.Context, q Querier) (value T, created bool, err error) {
 	value, err = g.get(ctx, q, "")
 	if !errors.Is(err, sql.ErrNoRows) {
-		return value, false, err
+		return result(value, false, err)
 	}
-	var none T
 	open, err := inTransaction(ctx, q)
-	if err != nil {
-		return none, false, err
-	}
-	if open {
+	switch {
+	case err != nil:
+		return result(value, false, err)
+	case open:
 		return g.createWithin(ctx, q)
 	}
 	conn, ok := q.(session)
 	if !ok {
-		return none, false, fmt.Errorf("mysqltx: GetOrCreate cannot begin a transaction on a %T, which is in none: give it the *sql.DB, *sql.Conn or *sql.Tx beneath", q)
+		return result(value, false, fmt.Errorf("mysqltx: GetOrCreate cannot begin a transaction on a %T, which is in none: give it the *sql.DB, *sql.Conn or *sql.Tx beneath", q))
 	}
-	return g.outside(ctx, q, func() (session, func(), error) { return conn, func() {}, nil })
+	first := true
+	err = outside.retry(ctx, func() (again bool, err error) {
+		created = false // as above
+		if !first {
+			value, err = g.get(ctx, q, "")
+			if !errors.Is(err, sql.ErrNoRows) {
+				return outside.retryable(err), err
+			}
+		}
+		first = false
+		again, err = outside.once(ctx, nil, conn, g.createOnce(&value, &created))
+		if again && needsOtherConnection(err) {
+			return false, &unrepeatableError{err: err, reason: errNoOther}
+		}
+		return again, err
+	})
+	return result(value, created, err)
 }
 
-// outside works on what is in no transaction: create runs in one of its own, on a
-// connection that connect lends.
-func (g getOrCreate[T]) outside(ctx context.Context, q Querier, connect func() (session, func(), error)) (value T, created bool, err error) {
-	s := &settings{attempts: DefaultAttempts}
-	err = s.retry(ctx, func() (err error) {
-		created = false
-		value, err = g.get(ctx, q, "")
-		if !errors.Is(err, sql.ErrNoRows) {
-			return err
-		}
-		conn, giveBack, err := connect()
-		if err != nil {
-			return err
-		}
-		defer giveBack()
-		err = s.once(ctx, nil, conn, func(ctx context.Context, tx *sql.Tx) (err error) {
-			value, created, err = g.createWithin(ctx, tx)
-			return err
-		})
-		if conn == any(q) && s.retryable(err) && needsOtherConnection(err) {
-			return &unrepeatableError{err: err, reason: errNoOther}
-		}
+// outside are the settings of create's own transaction. Its savepoint watches over
+// it.
+var outside = &settings{attempts: DefaultAttempts, contained: true}
+
+func (g getOrCreate[T]) createOnce(value *T, created *bool) func(context.Context, *sql.Tx) error {
+	return func(ctx context.Context, tx *sql.Tx) (err error) {
+		*value, *created, err = g.createWithin(ctx, tx)
 		return err
-	})
+	}
+}
+
+// result has no value beside an error.
+func result[T any](value T, created bool, err error) (T, bool, error) {
 	if err != nil {
 		var none T
 		return none, false, err

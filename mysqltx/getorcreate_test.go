@@ -18,6 +18,10 @@ type (
 	wrappedConn struct{ *sql.Conn }
 	wrappedTx   struct{ *sql.Tx }
 	hidden      struct{ mysqltx.Querier }
+	tagged      struct { // not comparable
+		*sql.Conn
+		tags []string
+	}
 )
 
 // onEach runs a test on all that a Querier may be, and says whether it is in a
@@ -28,6 +32,7 @@ func onEach(t *testing.T, db *sql.DB, test func(t *testing.T, q mysqltx.Querier,
 	for name, wrap := range map[string]func(*sql.Conn) mysqltx.Querier{
 		"Conn":         func(c *sql.Conn) mysqltx.Querier { return c },
 		"wrapped Conn": func(c *sql.Conn) mysqltx.Querier { return wrappedConn{c} },
+		"tagged Conn":  func(c *sql.Conn) mysqltx.Querier { return tagged{c, nil} },
 	} {
 		for _, begin := range []string{"", "BEGIN", "SET autocommit = 0"} {
 			t.Run(name+" "+begin, func(t *testing.T) {
@@ -76,8 +81,12 @@ func TestGetOrCreate(t *testing.T) {
 			want := func(email string, create func(context.Context, mysqltx.Querier) (int64, error), wantCreated bool) {
 				t.Helper()
 				id, created, err := mysqltx.GetOrCreate(t.Context(), q, getID(email), create)
-				if id == 0 || created != wantCreated || err != nil {
-					t.Errorf("%s: id %d, created %v, %v", email, id, created, err)
+				row, rowErr := getID(email)(t.Context(), q, "")
+				if rowErr != nil { // created by another, at REPEATABLE READ
+					row, rowErr = getID(email)(t.Context(), q, " LOCK IN SHARE MODE")
+				}
+				if id != row || created != wantCreated || err != nil || rowErr != nil {
+					t.Errorf("%s: id %d, want %d; created %v, %v, %v", email, id, row, created, err, rowErr)
 				}
 			}
 			execAll(t, other, "INSERT INTO mysqltx_users (email) VALUES ('there')")
@@ -254,21 +263,57 @@ func TestSavepointsNest(t *testing.T) {
 	})
 }
 
-// Within a Run, the pool means that Run's transaction.
-func TestGetOrCreateOnThePoolWithinARun(t *testing.T) {
+// Within a Run, the pool means that Run's transaction; and within create, the
+// pool that GetOrCreate was given means create's. The pool has one connection: another would wait for ever.
+func TestThePoolWithinATransaction(t *testing.T) {
 	db := newDB(t)
 	want := errors.New("no money")
-	err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
-		_, created, err := mysqltx.GetOrCreate(ctx, db, getID("ann"), insertUser("ann"))
+	for _, q := range []mysqltx.Querier{db, wrappedDB{db}, &wrappedDB{db}} {
+		err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+			_, created, err := mysqltx.GetOrCreate(ctx, q, getID("ann"), insertUser("ann"))
+			if !created || err != nil {
+				t.Errorf("created %v, %v", created, err)
+			}
+			return want
+		})
+		if err != want {
+			t.Error(err)
+		}
+		wantCount(t, db, "mysqltx_users", 0)
+		_, created, err := mysqltx.GetOrCreate(t.Context(), q, getID("child"), func(ctx context.Context, q mysqltx.Querier) (int64, error) {
+			err := mysqltx.Run(ctx, db, func(ctx context.Context, tx *sql.Tx) error {
+				_, err := insertUser("parent")(ctx, tx)
+				return err
+			})
+			if err != nil {
+				return 0, err
+			}
+			return insertUser("child")(ctx, q)
+		})
 		if !created || err != nil {
 			t.Errorf("created %v, %v", created, err)
 		}
-		return want
-	})
-	if err != want {
-		t.Error(err)
+		execAll(t, db, "DELETE FROM mysqltx_users")
 	}
-	wantCount(t, db, "mysqltx_users", 0)
+}
+
+// A create that does not return a deadlock's error, and goes on.
+func TestCreateThatSwallowsADeadlock(t *testing.T) {
+	onBoth(t, testserver.Config{}, func(t *testing.T, s *testserver.Server) {
+		db := open(t, s, "")
+		_, created, err := mysqltx.GetOrCreate(t.Context(), db, getID("ann"), func(ctx context.Context, q mysqltx.Querier) (int64, error) {
+			if err := write(ctx, q, "before"); err != nil {
+				return 0, err
+			}
+			wantNumber(t, loseDeadlock(ctx, db, q), 1213)
+			return insertUser("ann")(ctx, q)
+		})
+		if created || !errors.Is(err, mysqltx.ErrTransactionLost) {
+			t.Errorf("created %v, %v", created, err)
+		}
+		wantCount(t, db, "mysqltx_users", 0)
+		wantCount(t, db, "mysqltx_log WHERE entry = 'before'", 0)
+	})
 }
 
 // The lost connection of a *sql.Conn cannot be replaced.

@@ -161,8 +161,7 @@ func TestRecordChanged(t *testing.T) {
 		return calls, count(t, db, "mysqltx_log WHERE id > 2"), err
 	}
 	if _, _, err := race(plainLoop); number(err) == 1062 {
-		t.Log("this server answers 1062, as all but MariaDB 11.6 and later")
-		return
+		t.Skip("this server answers 1062, as all but MariaDB 11.6 and later; the matrix has one")
 	}
 	if _, committed, err := race(plainLoop); committed != 1 || err != nil {
 		t.Errorf("the plain loop committed %d rows and returned %v; it is here to show what goes wrong", committed, err)

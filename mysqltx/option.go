@@ -9,8 +9,8 @@ import (
 )
 
 // DefaultAttempts is how often [Run] runs a function at most, the first time
-// included, without [WithAttempts]. With the waits between them that is about
-// three seconds of waiting on average, and six at most.
+// included, without [WithAttempts]. The waits between them add up to about three
+// seconds on average, and to six and a half at most.
 const DefaultAttempts = 10
 
 // Option changes how [Run] works.
@@ -19,7 +19,8 @@ type Option func(*settings) error
 type settings struct {
 	attempts   int
 	tx         sql.TxOptions
-	sentinel   bool
+	contained  bool // autocommit is off, so that what follows a lost transaction is not committed
+	watched    bool // a savepoint tells whether the transaction was lost
 	idempotent bool
 	retryIf    func(error) bool
 	onRetry    func(context.Context, Retry)
@@ -33,7 +34,7 @@ type Retry struct {
 }
 
 func newSettings(opts []Option) (*settings, error) {
-	s := &settings{attempts: DefaultAttempts, sentinel: true}
+	s := &settings{attempts: DefaultAttempts, contained: true, watched: true}
 	var errs []error
 	for _, opt := range opts {
 		if opt != nil {
@@ -69,7 +70,7 @@ func WithIsolation(level sql.IsolationLevel) Option {
 	}
 }
 
-// WithReadOnly makes the transaction read-only: the server refuses writes.
+// WithReadOnly makes the transaction read-only: the server refuses writes (1792).
 func WithReadOnly(on bool) Option {
 	return func(s *settings) error {
 		s.tx.ReadOnly = on
@@ -86,7 +87,7 @@ func WithReadOnly(on bool) Option {
 // are to have autocommit 0 themselves need WithSentinel(false).
 func WithSentinel(on bool) Option {
 	return func(s *settings) error {
-		s.sentinel = on
+		s.contained, s.watched = on, on
 		return nil
 	}
 }
@@ -104,7 +105,7 @@ func WithIdempotent(on bool) Option {
 // WithRetryIf adds to the errors after which the function runs again: those for
 // which retry returns true, such as the conflicts of other engines. It says of an
 // error that comes as the server's answer to COMMIT that the transaction was
-// rolled back. It is not asked about an [AmbiguousCommitError].
+// rolled back. It is not asked about an [AmbiguousCommitError] or [ErrTransactionLost].
 func WithRetryIf(retry func(error) bool) Option {
 	return func(s *settings) error {
 		s.retryIf = retry

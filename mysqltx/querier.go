@@ -3,6 +3,7 @@ package mysqltx
 import (
 	"context"
 	"database/sql"
+	"reflect"
 )
 
 // Querier is what [GetOrCreate] works on: a *sql.DB, *sql.Conn or *sql.Tx, or what
@@ -37,6 +38,24 @@ var (
 	_ session     = (*sql.Conn)(nil)
 )
 
+// beneath returns the *sql.DB or *sql.Tx that q is or embeds, or nil.
+func beneath[T *sql.DB | *sql.Tx](q Querier) T {
+	if found, ok := q.(T); ok {
+		return found
+	}
+	v := reflect.Indirect(reflect.ValueOf(q))
+	if v.Kind() == reflect.Struct {
+		for i := range v.NumField() {
+			if field := v.Type().Field(i); field.Anonymous && field.IsExported() {
+				if found, ok := v.Field(i).Interface().(T); ok {
+					return found
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // inTransaction asks the server whether q is a connection with an open
 // transaction: outside of one a savepoint does not last until the next statement. That
 // also works where q is not known to be one connection.
@@ -46,7 +65,7 @@ func inTransaction(ctx context.Context, q Querier) (bool, error) {
 		return false, err
 	}
 	_, err := q.ExecContext(ctx, "RELEASE SAVEPOINT "+probe)
-	if number(err) == errNoSuchSavepoint {
+	if hasNumber(err, errNoSuchSavepoint) {
 		return false, nil
 	}
 	return err == nil, err

@@ -21,18 +21,18 @@ const (
 	keys   = 500
 )
 
-// way is a way to get or create a row.
+// way is a way to get or create a row, and get its id.
 type way struct {
 	name        string
-	getOrCreate func(ctx context.Context, db *sql.DB, key int) (created bool, err error)
+	getOrCreate func(ctx context.Context, db *sql.DB, key int) (id int, created bool, err error)
 	logs        bool // it writes an entry first, in the same transaction
 }
 
 // The same row by its secondary key, and by its primary key.
-func bySecondary(ctx context.Context, q mysqltx.Querier, key int) (bool, error) {
+func bySecondary(ctx context.Context, q mysqltx.Querier, key int) (int, bool, error) {
 	email := "user" + strconv.Itoa(key)
-	_, created, err := mysqltx.GetOrCreate(ctx, q, getID(email), insertUser(email))
-	return created, err
+	id, created, err := mysqltx.GetOrCreate(ctx, q, getID(email), insertUser(email))
+	return int(id), created, err
 }
 
 func getByPrimary(key int) func(context.Context, mysqltx.Querier, string) (int, error) {
@@ -49,22 +49,24 @@ func insertPrimary(key int) func(context.Context, mysqltx.Querier) (int, error) 
 	}
 }
 
-func byPrimary(ctx context.Context, q mysqltx.Querier, key int) (bool, error) {
-	_, created, err := mysqltx.GetOrCreate(ctx, q, getByPrimary(key), insertPrimary(key))
-	return created, err
+func byPrimary(ctx context.Context, q mysqltx.Querier, key int) (int, bool, error) {
+	return mysqltx.GetOrCreate(ctx, q, getByPrimary(key), insertPrimary(key))
 }
 
-type inQuerier func(ctx context.Context, q mysqltx.Querier, key int) (created bool, err error)
+type (
+	inQuerier func(ctx context.Context, q mysqltx.Querier, key int) (id int, created bool, err error)
+	inPool    func(ctx context.Context, db *sql.DB, key int) (id int, created bool, err error)
+)
 
-func onDB(f inQuerier) func(context.Context, *sql.DB, int) (bool, error) {
-	return func(ctx context.Context, db *sql.DB, key int) (bool, error) { return f(ctx, db, key) }
+func onDB(f inQuerier) inPool {
+	return func(ctx context.Context, db *sql.DB, key int) (int, bool, error) { return f(ctx, db, key) }
 }
 
-func onConn(f inQuerier) func(context.Context, *sql.DB, int) (bool, error) {
-	return func(ctx context.Context, db *sql.DB, key int) (bool, error) {
+func onConn(f inQuerier) inPool {
+	return func(ctx context.Context, db *sql.DB, key int) (int, bool, error) {
 		conn, err := db.Conn(ctx)
 		if err != nil {
-			return false, err
+			return 0, false, err
 		}
 		defer func() { _ = conn.Close() }()
 		return f(ctx, conn, key)
@@ -72,31 +74,31 @@ func onConn(f inQuerier) func(context.Context, *sql.DB, int) (bool, error) {
 }
 
 // inRun gets or creates in a transaction that has written before.
-func inRun(run runner, f inQuerier) func(context.Context, *sql.DB, int) (bool, error) {
-	return func(ctx context.Context, db *sql.DB, key int) (created bool, err error) {
+func inRun(run runner, f inQuerier) inPool {
+	return func(ctx context.Context, db *sql.DB, key int) (id int, created bool, err error) {
 		err = run(ctx, db, func(ctx context.Context, tx *sql.Tx) error {
 			if err := write(ctx, tx, "entry"); err != nil {
 				return err
 			}
-			created, err = f(ctx, tx, key)
+			id, created, err = f(ctx, tx, key)
 			return err
 		})
-		return created, err
+		return id, created, err
 	}
 }
 
 // byHand is what programs write: get, else insert, after a duplicate key get again.
-func byHand(ctx context.Context, q mysqltx.Querier, key int) (bool, error) {
-	_, err := getByPrimary(key)(ctx, q, "")
+func byHand(ctx context.Context, q mysqltx.Querier, key int) (int, bool, error) {
+	id, err := getByPrimary(key)(ctx, q, "")
 	if !errors.Is(err, sql.ErrNoRows) {
-		return false, err
+		return id, false, err
 	}
-	_, err = insertPrimary(key)(ctx, q)
+	id, err = insertPrimary(key)(ctx, q)
 	if !mysqltx.IsDuplicateKey(err) {
-		return err == nil, err
+		return id, err == nil, err
 	}
-	_, err = getByPrimary(key)(ctx, q, "")
-	return false, err
+	id, err = getByPrimary(key)(ctx, q, "")
+	return id, false, err
 }
 
 var ways = []way{
@@ -106,12 +108,14 @@ var ways = []way{
 	{"Run by primary key", inRun(run, byPrimary), true},
 }
 
-type outcome struct{ succeeded, created, vanished, deadlocked int }
+// outcome is how the calls of one race ended.
+type outcome struct{ succeeded, created, wrong, vanished, deadlocked int }
 
 // race lets all workers race for all keys.
 func race(t *testing.T, db *sql.DB, w way) (sum outcome) {
 	execAll(t, db, "DELETE FROM mysqltx_users", "DELETE FROM mysqltx_log")
 	var mu sync.Mutex
+	ids := map[int]int{} // by key
 	var all sync.WaitGroup
 	for group := range groups {
 		all.Go(func() {
@@ -119,12 +123,18 @@ func race(t *testing.T, db *sql.DB, w way) (sum outcome) {
 				var racing sync.WaitGroup
 				for range racers {
 					racing.Go(func() {
-						created, err := w.getOrCreate(t.Context(), db, key)
+						id, created, err := w.getOrCreate(t.Context(), db, key)
 						mu.Lock()
 						defer mu.Unlock()
 						switch {
 						case err == nil:
 							sum.succeeded++
+							if ids[key] == 0 {
+								ids[key] = id
+							}
+							if id == 0 || id != ids[key] {
+								sum.wrong++
+							}
 						case errors.Is(err, sql.ErrNoRows):
 							sum.vanished++
 						case number(err) == 1213:

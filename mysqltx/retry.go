@@ -19,22 +19,24 @@ const (
 
 var errAgain = errors.New("run again")
 
-// retry runs once until it succeeds, or fails for good.
-func (s *settings) retry(ctx context.Context, once func() error) error {
-	var last error
+// retry runs once until it succeeds, fails for good, or has run often enough.
+func (s *settings) retry(ctx context.Context, once func() (again bool, err error)) error {
+	var last, before error
+	var again bool
 	attempts, timeouts := 0, 0
 	_, err := backoff.Retry(ctx,
 		func() (none struct{}, err error) {
 			attempts++
-			if last = once(); last == nil {
+			before = last
+			if again, last = once(); last == nil {
 				return none, nil
 			}
-			if number(last) == errLockWaitTimeout {
+			if hasNumber(last, errLockWaitTimeout) {
 				timeouts++
 			}
 			// Each of those has held a connection for innodb_lock_wait_timeout, which is
 			// 50 s by default.
-			if !s.retryable(last) || timeouts > 1 {
+			if !again || timeouts > 1 {
 				return none, backoff.Permanent(errAgain)
 			}
 			return none, errAgain
@@ -56,22 +58,34 @@ func (s *settings) retry(ctx context.Context, once func() error) error {
 	switch {
 	case err == nil:
 		return nil
-	case !s.retryable(last):
-		return last
-	case ctx.Err() != nil:
-		return fmt.Errorf("mysqltx: %w, after an attempt that failed: %w", context.Cause(ctx), last)
-	case attempts > 1:
+	case again && ctx.Err() != nil:
+		return fmt.Errorf("mysqltx: %w, after an attempt that failed: %w", endOf(ctx), last)
+	case again && attempts > 1:
 		return fmt.Errorf("mysqltx: gave up after %d attempts: %w", attempts, last)
+	}
+	if none, ok := last.(*noConnectionError); ok {
+		if before != nil {
+			return fmt.Errorf("mysqltx: no connection to run again on: %w, after an attempt that failed: %w", none.err, before)
+		}
+		return none.err
 	}
 	return last
 }
 
+// retryable tells whether an error of a function is one to run it again for.
 func (s *settings) retryable(err error) bool {
-	if _, ok := errors.AsType[*unrepeatableError](err); ok {
+	switch {
+	case isFinal(err), isAmbiguous(err):
 		return false
+	case IsRetryable(err):
+		return true
 	}
-	if _, ok := errors.AsType[*AmbiguousCommitError](err); ok {
-		return s.idempotent
-	}
-	return IsRetryable(err) || s.retryIf != nil && s.retryIf(err)
+	return s.retryIf != nil && s.retryIf(err)
 }
+
+// noConnectionError is a pool's error; retry takes it out again.
+type noConnectionError struct{ err error }
+
+func (e *noConnectionError) Error() string { return e.err.Error() }
+
+func (e *noConnectionError) Unwrap() error { return e.err }

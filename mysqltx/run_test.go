@@ -6,7 +6,9 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"net"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -98,7 +100,9 @@ func TestRunGivesUp(t *testing.T) {
 		{serverError(1205), nil, 2, "gave up after 2 attempts: Error 1205"},
 		{serverError(1290), nil, 1, "Error 1290"},
 		{serverError(9007), []mysqltx.Option{mysqltx.WithAttempts(2), mysqltx.WithRetryIf(func(err error) bool { return number(err) == 9007 })}, 2, "gave up after 2 attempts: Error 9007"},
-		{&mysqltx.AmbiguousCommitError{Err: mysql.ErrInvalidConn}, nil, 1, "COMMIT"},
+		{errors.Join(errors.New("first"), serverError(1062), serverError(1213)), []mysqltx.Option{mysqltx.WithAttempts(2)}, 2, "gave up after 2 attempts"},
+		// Of another database: not this COMMIT.
+		{&mysqltx.AmbiguousCommitError{Err: mysql.ErrInvalidConn}, []mysqltx.Option{mysqltx.WithIdempotent(true)}, 1, "COMMIT"},
 	} {
 		calls := 0
 		err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
@@ -168,7 +172,7 @@ func TestContextEndsInTheFunction(t *testing.T) {
 			if !errors.Is(err, shutdown) {
 				t.Errorf("got %v", err)
 			}
-			wantText(t, err, "not committed")
+			wantText(t, err, "did not commit")
 			wantClean(t, db)
 		}
 	}
@@ -199,7 +203,12 @@ func TestFunctionsThatDoWhatTheyMust(t *testing.T) {
 		"COMMIT as a statement": {func(ctx context.Context, tx *sql.Tx) error {
 			_, err := tx.ExecContext(ctx, "COMMIT")
 			return err
-		}, "ended the transaction early"},
+		}, "the transaction ended early"},
+		"Commit, then a lost connection": {func(_ context.Context, tx *sql.Tx) error { return errors.Join(tx.Commit(), mysql.ErrInvalidConn) }, "ended the transaction itself"},
+		"DDL, then 1412": {func(ctx context.Context, tx *sql.Tx) error {
+			_, err := tx.ExecContext(ctx, "TRUNCATE mysqltx_users")
+			return errors.Join(err, serverError(1412))
+		}, "the transaction ended early"},
 	} {
 		calls := 0
 		err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
@@ -227,6 +236,125 @@ func TestOpenRows(t *testing.T) {
 		}, mysqltx.WithAttempts(2))
 		wantText(t, err, "close its Rows")
 		wantClean(t, db)
+	}
+}
+
+// WithRetryIf is asked once an attempt, and never about nil.
+func TestRetryIf(t *testing.T) {
+	db := newDB(t)
+	budget, calls := 2, 0
+	err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+		calls++
+		return errors.New("try again")
+	}, mysqltx.WithRetryIf(func(err error) bool {
+		budget--
+		return err.Error() == "try again" && budget >= 0
+	}))
+	if calls != 3 || err == nil || err.Error() != "try again" {
+		t.Errorf("%d calls, %v", calls, err)
+	}
+	calls = 0
+	err = mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+		calls++
+		_, err := tx.ExecContext(ctx, "COMMIT")
+		return err
+	}, mysqltx.WithRetryIf(func(error) bool { return true }))
+	if calls != 1 || !errors.Is(err, mysqltx.ErrTransactionLost) {
+		t.Errorf("%d calls, %v", calls, err)
+	}
+	for _, panics := range []func(error) bool{
+		func(err error) bool { return err.Error() == "x" }, // panics for nil
+		func(error) bool { panic("in retryIf") },
+	} {
+		func() {
+			defer func() { _ = recover() }()
+			_ = mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+				if err := write(ctx, tx, "entry"); err != nil {
+					t.Error(err)
+				}
+				if calls++; calls%2 == 0 {
+					panic("in the function")
+				}
+				return errors.New("y")
+			}, mysqltx.WithRetryIf(panics))
+		}()
+		wantClean(t, db)
+	}
+}
+
+// Waits are random, and grow.
+func TestWaits(t *testing.T) {
+	db := newDB(t)
+	var waits []time.Duration
+	regular := true
+	_ = mysqltx.Run(t.Context(), db, func(context.Context, *sql.Tx) error { return serverError(1213) },
+		mysqltx.WithAttempts(6), mysqltx.WithOnRetry(func(_ context.Context, r mysqltx.Retry) {
+			interval := 10 * time.Millisecond << len(waits)
+			waits = append(waits, r.Wait)
+			regular = regular && r.Wait == interval
+			if r.Wait < 0 || r.Wait > 2*interval+1 {
+				t.Errorf("wait %d is %v", len(waits), r.Wait)
+			}
+		}))
+	if len(waits) != 5 || regular {
+		t.Errorf("waits %v", waits)
+	}
+}
+
+// A statement that still runs when the context ends must not come behind the
+// rollback.
+func TestLateStatementsAreNotCommitted(t *testing.T) {
+	db := newDB(t)
+	db.SetMaxOpenConns(0)
+	var late sync.WaitGroup
+	for range 100 {
+		ctx, cancel := context.WithCancel(t.Context())
+		err := mysqltx.Run(ctx, db, func(ctx context.Context, tx *sql.Tx) error {
+			for range 3 {
+				late.Go(func() {
+					for write(context.Background(), tx, "late") == nil {
+					}
+				})
+			}
+			time.Sleep(time.Millisecond)
+			cancel()
+			return ctx.Err()
+		})
+		if !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	}
+	late.Wait()
+	wantCount(t, db, "mysqltx_log WHERE entry = 'late'", 0)
+}
+
+// The causes of a context's end and the last error are not lost while a pool has
+// no connection.
+func TestNoConnection(t *testing.T) {
+	db := newDB(t)
+	shutdown := errors.New("shutting down")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(shutdown)
+	never := func(context.Context, *sql.Tx) error { return errors.New("it ran") }
+	if err := mysqltx.Run(ctx, db, never); !errors.Is(err, shutdown) || !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	ctx, cancel = context.WithCancelCause(t.Context())
+	var busy *sql.Conn
+	err := mysqltx.Run(ctx, db, func(context.Context, *sql.Tx) error { return serverError(1213) },
+		mysqltx.WithOnRetry(func(context.Context, mysqltx.Retry) {
+			busy, _ = db.Conn(t.Context())
+			time.AfterFunc(200*time.Millisecond, func() { cancel(shutdown) })
+		}))
+	if !errors.Is(err, shutdown) || number(err) != 1213 {
+		t.Errorf("got %v", err)
+	}
+	if err := busy.Close(); err != nil {
+		t.Error(err)
+	}
+	closed := openDSN(t, "app@tcp(127.0.0.1:1)/test")
+	if _, ok := mysqltx.Run(t.Context(), closed, never).(*net.OpError); !ok {
+		t.Error("the error of dialling is not as it was")
 	}
 }
 
@@ -365,6 +493,71 @@ func TestNestedRunJoins(t *testing.T) {
 	}
 	wantCount(t, db, "mysqltx_log WHERE entry = 'kept'", 2)
 	wantCount(t, db, "mysqltx_log WHERE entry = 'undone'", 0)
+}
+
+// A nested call that fails leaves nothing, however it fails; and where that cannot be known, nothing
+// is committed.
+func TestNestedRunLeavesNothing(t *testing.T) {
+	db := newDB(t)
+	err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+		short, cancel := context.WithCancel(ctx)
+		err := mysqltx.Run(short, db, func(ctx context.Context, tx *sql.Tx) error {
+			defer cancel()
+			return write(ctx, tx, "undone")
+		})
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+		return write(ctx, tx, "kept")
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	wantCount(t, db, "mysqltx_log WHERE entry = 'undone'", 0)
+	wantCount(t, db, "mysqltx_log WHERE entry = 'kept'", 1)
+
+	calls := 0
+	err = mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+		calls++
+		outer := context.WithoutCancel(t.Context()) // which does not know the savepoint
+		err := mysqltx.Run(ctx, db, func(_ context.Context, tx *sql.Tx) error {
+			err := write(ctx, tx, "undone")
+			_, _, getErr := mysqltx.GetOrCreate(outer, tx, getID("ann"), insertUser("ann"))
+			return errors.Join(err, getErr, errors.New("no money"))
+		})
+		wantText(t, err, "no money")
+		return nil
+	})
+	if !errors.Is(err, mysqltx.ErrTransactionLost) || calls != 1 {
+		t.Errorf("%d calls, %v", calls, err)
+	}
+	wantText(t, err, "the context of the function around it")
+	wantCount(t, db, "mysqltx_log WHERE entry = 'undone'", 0)
+}
+
+// What happens in a transaction that is not the Run's says nothing about the Run's.
+func TestAnotherTransactionIsLost(t *testing.T) {
+	s := testserver.New(t, testserver.Config{})
+	db := open(t, s, "")
+	setUp(t, db)
+	calls := 0
+	err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+		calls++
+		own, err := db.BeginTx(ctx, nil)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = own.Rollback() }()
+		_, _, err = mysqltx.GetOrCreate(ctx, own, getID("ann"), func(ctx context.Context, q mysqltx.Querier) (int64, error) {
+			return 0, loseDeadlock(ctx, db, q)
+		})
+		wantNumber(t, err, 1213)
+		execAll(t, tx, "CREATE TABLE IF NOT EXISTS other (id INT)")
+		return nil
+	})
+	if calls != 1 || !errors.Is(err, mysqltx.ErrTransactionLost) {
+		t.Errorf("%d calls, %v", calls, err)
+	}
 }
 
 // Runs on two databases are two transactions, also when one is within the other,

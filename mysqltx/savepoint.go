@@ -21,13 +21,14 @@ func cleanupContext(ctx context.Context) (context.Context, context.CancelFunc) {
 // depthKey is the context key of the number of savepoints around a call.
 type depthKey struct{}
 
-// inSavepoint runs f between SAVEPOINT and RELEASE SAVEPOINT, or ROLLBACK TO
-// SAVEPOINT where f fails or panics. Its error is f's. intact tells whether the transaction
-// is as it was before f, or with what f did where f succeeded.
+// inSavepoint runs f between SAVEPOINT and RELEASE SAVEPOINT, and undoes what f
+// did where it fails or panics. intact tells whether that went as it should; where the
+// transaction was lost, or is in doubt, a Run around it commits nothing.
 //
 // The savepoints are named by their depth, for one of the same name would
 // replace the outer; not by a running number, for the server's statement statistics keep
-// an entry for each text.
+// an entry for each text. Each is released in the end, so that one which was replaced all
+// the same, under a context that does not know the depth, is missed.
 func inSavepoint(ctx context.Context, q Querier, f func(context.Context) error) (intact bool, err error) {
 	depth, _ := ctx.Value(depthKey{}).(int)
 	depth++
@@ -37,28 +38,35 @@ func inSavepoint(ctx context.Context, q Querier, f func(context.Context) error) 
 	}
 	returned := false
 	defer func() {
-		if !returned { // f panicked, or ended its goroutine
-			_ = rollbackTo(ctx, q, name)
+		if !returned { // a panic, or the end of the goroutine
+			if err := rollbackTo(ctx, q, name); err != nil {
+				doom(ctx, q, err)
+			}
 		}
 	}()
 	err = f(context.WithValue(ctx, depthKey{}, depth))
 	returned = true
 	if err == nil {
-		err = release(ctx, q, name)
-		return err == nil, err
+		if err = release(ctx, q, name); err == nil {
+			return true, nil
+		}
+		if errors.Is(err, ErrTransactionLost) {
+			doom(ctx, q, err)
+			return false, err
+		}
 	}
 	undoErr := rollbackTo(ctx, q, name)
 	switch {
 	case undoErr == nil:
 		return true, err
-	case number(undoErr) == errNoSuchSavepoint:
-		noteLost(ctx, err)
-		if IsDuplicateKey(err) { // which ends no transaction
-			err = fmt.Errorf("%w; before that: %w", err, ErrTransactionLost)
-		}
-	case errors.Is(undoErr, errMixed):
-		err = &unrepeatableError{err: err, reason: undoErr}
+	case errors.Is(undoErr, errMixed): // which no rollback of the whole undoes either
+		return false, &unrepeatableError{err: err, reason: undoErr}
+	case errors.Is(undoErr, ErrTransactionLost) && !IsDuplicateKey(err):
+		// The error ended it, or comes from where it was ended before: it says more.
+	default:
+		err = fmt.Errorf("%w; then: %w", err, undoErr)
 	}
+	doom(ctx, q, err)
 	return false, err
 }
 
@@ -67,7 +75,7 @@ func inSavepoint(ctx context.Context, q Querier, f func(context.Context) error) 
 func release(ctx context.Context, q Querier, name string) error {
 	_, err := q.ExecContext(ctx, "RELEASE SAVEPOINT "+name)
 	switch {
-	case number(err) == errNoSuchSavepoint:
+	case hasNumber(err, errNoSuchSavepoint):
 		return ErrTransactionLost
 	case errors.Is(err, driver.ErrBadConn), errors.Is(err, mysql.ErrBusyBuffer):
 		// Under a context that can end, the driver closes a connection with an open
@@ -78,14 +86,21 @@ func release(ctx context.Context, q Querier, name string) error {
 }
 
 // rollbackTo undoes what was done since a savepoint, also after the context has
-// ended: the caller may go on in the transaction under another.
+// ended, for the caller may go on in the transaction under another.
 func rollbackTo(ctx context.Context, q Querier, name string) error {
 	ctx, cancel := cleanupContext(ctx)
 	defer cancel()
-	if _, err := q.ExecContext(ctx, "ROLLBACK TO SAVEPOINT "+name); err != nil {
+	_, err := q.ExecContext(ctx, "ROLLBACK TO SAVEPOINT "+name)
+	switch {
+	case hasNumber(err, errNoSuchSavepoint):
+		return ErrTransactionLost
+	case err != nil:
 		return err
 	}
-	return wholly(ctx, q)
+	if err := wholly(ctx, q); err != nil {
+		return err
+	}
+	return release(ctx, q, name)
 }
 
 // wholly returns errMixed where the rollback just before could not undo
@@ -95,7 +110,7 @@ func wholly(ctx context.Context, q Querier) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, rows.Close(), rows.Err()) }()
+	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
 		var level, message string
 		var code int
@@ -106,5 +121,5 @@ func wholly(ctx context.Context, q Querier) (err error) {
 			return errMixed
 		}
 	}
-	return nil
+	return rows.Err()
 }
