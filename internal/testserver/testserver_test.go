@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 func startAndEnd(end string) {
 	var tb dyingTB
 	s := New(&tb, Config{})
-	fmt.Println(s.Addr, s.folder)
+	fmt.Println(s.Addr, s.Folder)
 	switch end {
 	case "exit":
 		os.Exit(0)
@@ -73,10 +73,10 @@ func TestStopLeavesNothing(t *testing.T) {
 	if err := s.Stop(); err != nil {
 		t.Error(err)
 	}
-	if _, err := os.Stat(s.folder); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(s.Folder); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("after Stop its folder is left: %v", err)
 	}
-	wantGone(t, s.Addr, s.folder)
+	wantGone(t, s.Addr, s.Folder)
 }
 
 func TestNothingIsLeftHoweverTheProcessEnds(t *testing.T) {
@@ -197,5 +197,34 @@ func TestNoServerFailsAndSaysHowToGetOne(t *testing.T) {
 	t.Setenv(EnvDSN, "u@/db")
 	if got := AnyDSN(t); got != "u@/db" {
 		t.Errorf("AnyDSN returned %q", got)
+	}
+}
+
+func TestKillAndRestart(t *testing.T) {
+	s := New(t, Config{Binlog: "ROW"})
+	db, err := sql.Open("mysql", s.DSN(Root, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec("CREATE TABLE kept (id INT PRIMARY KEY) ENGINE=InnoDB"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if conn, err := net.Dial("tcp", s.Addr); err == nil {
+		conn.Close()
+		t.Error("it listens after Kill")
+	}
+	for range 2 { // the second time it still runs
+		if err := s.Restart(t.Context(), "--binlog-format=MIXED"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var format string
+	var rows int
+	if err := db.QueryRow("SELECT @@binlog_format, COUNT(*) FROM kept").Scan(&format, &rows); err != nil || format != "MIXED" {
+		t.Errorf("after Restart: %q, %v", format, err)
 	}
 }
