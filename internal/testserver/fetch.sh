@@ -75,7 +75,7 @@ wrap_debian() {
 		cat <<EOF
 #!/bin/sh
 root=\$(dirname "\$0")
-libraries=\$root/lib/$triplet:\$root/usr/lib/$triplet:\$root/usr/lib/mysql/private:\$root/usr/lib/mysql-router/private
+libraries=\$root/lib/$triplet:\$root/usr/lib/$triplet:\$root/usr/lib/mysql/private:\$root/usr/lib/mysql-router
 EOF
 		if [ -n "$share" ]; then
 			cat <<EOF

@@ -15,8 +15,9 @@ import (
 // Process is a program that runs in a folder of its own. Both go with this
 // process, however that ends.
 type Process struct {
-	Folder string // holds the program's output, as log, and whatever it needs
-	argv   []string
+	Folder string   // holds the program's output, as log, and whatever it needs
+	Argv   []string // the program and its arguments
+	env    []string
 	keeper *exec.Cmd
 	orders io.WriteCloser
 	ended  chan struct{} // closed at the program's end
@@ -40,10 +41,10 @@ done
 end
 rm -rf "$folder"`
 
-// StartProcess starts a program, which stands before its arguments. The folder is
-// removed also where that fails.
-func StartProcess(folder string, argv ...string) (*Process, error) {
-	p := &Process{Folder: folder, argv: argv}
+// StartProcess starts a program, which stands before its arguments, with env beside this process's
+// environment. The folder is removed also where that fails.
+func StartProcess(folder string, env []string, argv ...string) (*Process, error) {
+	p := &Process{Folder: folder, Argv: argv, env: env}
 	if err := p.start(argv); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(folder))
 	}
@@ -52,6 +53,7 @@ func StartProcess(folder string, argv ...string) (*Process, error) {
 
 func (p *Process) start(argv []string) error {
 	p.keeper = exec.Command("/bin/sh", append([]string{"-c", keep, "keep", p.Folder}, argv...)...)
+	p.keeper.Env = append(os.Environ(), p.env...)
 	detach(p.keeper)
 	orders, err := p.keeper.StdinPipe()
 	if err != nil {
@@ -92,7 +94,7 @@ func (p *Process) Await(ctx context.Context, answers func(context.Context) error
 			continue
 		}
 		log, _ := os.ReadFile(filepath.Join(p.Folder, "log"))
-		return fmt.Errorf("%s did not start: %w\n%s", p.argv[0], err, tail(log))
+		return fmt.Errorf("%s did not start: %w\n%s", p.Argv[0], err, tail(log))
 	}
 }
 
@@ -105,6 +107,9 @@ func (p *Process) Kill() error {
 	return err
 }
 
+// Ended is closed when the program has ended, and another after each Restart.
+func (p *Process) Ended() <-chan struct{} { return p.ended }
+
 // Restart starts the program again in its folder, after Kill where it still runs, with
 // more arguments behind those that it had.
 func (p *Process) Restart(more ...string) error {
@@ -112,7 +117,7 @@ func (p *Process) Restart(more ...string) error {
 		return err
 	}
 	before := *p
-	if err := p.start(slices.Concat(p.argv, more)); err != nil {
+	if err := p.start(slices.Concat(p.Argv, more)); err != nil {
 		return err
 	}
 	_, err := io.WriteString(before.orders, "leave\n")

@@ -54,6 +54,7 @@ type Config struct {
 	Binlog  string                  // the binary log's format (ROW, MIXED, STATEMENT); "": no binary log
 	TLS     bool                    // take connections with TLS too, under a certificate that Server.Trusted knows
 	Args    []string                // further arguments of the server
+	Env     []string                // its environment, beside this process's
 	Prepare func(data string) error // changes the data folder before the server's first start
 }
 
@@ -155,7 +156,7 @@ func (p Program) start(ctx context.Context, template string, cfg Config) (*Serve
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(folder))
 	}
-	if s.Process, err = StartProcess(folder, append([]string{p.Path}, args...)...); err != nil {
+	if s.Process, err = StartProcess(folder, cfg.Env, append([]string{p.Path}, args...)...); err != nil {
 		return nil, err
 	}
 	if err := s.await(ctx, p.accounts()...); err != nil {
