@@ -19,7 +19,7 @@ import (
 var galera = Kind{
 	Name:  "Galera",
 	About: "MariaDB 10.11: three nodes, all of which take writes; no binary log",
-	Facts: conformance.Facts{Isolation: "tx_isolation", Format: "ROW", Race: vanished, Conflict: 1213},
+	Facts: conformance.Facts{Isolation: "tx_isolation", Format: "ROW", Race: conformance.Vanished, Wsrep: true, Conflict: 1213},
 	start: startGalera,
 }
 

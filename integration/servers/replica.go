@@ -12,7 +12,7 @@ import (
 var replica = Kind{
 	Name:  "Replica",
 	About: "MariaDB 10.11: a primary, and a read-only replica that logs what it replicates; both with the default format",
-	Facts: conformance.Facts{Isolation: "tx_isolation", LogBin: true, Format: "MIXED", Race: vanished},
+	Facts: conformance.Facts{Isolation: "tx_isolation", LogBin: true, Format: "MIXED", Race: conformance.Vanished},
 	start: startReplica,
 }
 

@@ -15,7 +15,7 @@ import (
 var router = Kind{
 	Name:  "Router",
 	About: "MySQL Router before MySQL 9.7, with connection sharing and no delay: a server's connection serves another client as soon as a statement has ended",
-	Facts: conformance.Facts{Isolation: "transaction_isolation", LogBin: true, Format: "ROW", Race: vanished},
+	Facts: conformance.Facts{Isolation: "transaction_isolation", LogBin: true, Format: "ROW", Race: conformance.Vanished},
 	start: startRouter,
 }
 

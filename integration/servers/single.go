@@ -7,24 +7,18 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-// What the loser of the race hears at REPEATABLE READ.
-const (
-	vanished = "1062, then no row"
-	changed  = "1020"
-)
-
 // single are deployments of one server.
 var single = []Kind{
 	alone("MariaDB 10.5", mariadb105, "",
-		conformance.Facts{Isolation: "tx_isolation", Format: "MIXED", Race: vanished}),
+		conformance.Facts{Isolation: "tx_isolation", Format: "MIXED", Race: conformance.Vanished}),
 	alone("MariaDB 10.11", mariadb1011, "MIXED",
-		conformance.Facts{Isolation: "tx_isolation", LogBin: true, Format: "MIXED", Race: vanished}),
+		conformance.Facts{Isolation: "tx_isolation", LogBin: true, Format: "MIXED", Race: conformance.Vanished}),
 	alone("MariaDB 11.8", mariadb118, "MIXED",
-		conformance.Facts{Isolation: "both", LogBin: true, Format: "MIXED", Race: changed}),
+		conformance.Facts{Isolation: "both", LogBin: true, Format: "MIXED", Race: conformance.Changed}),
 	alone("MySQL 5.6", mysql56, "STATEMENT",
-		conformance.Facts{Isolation: "tx_isolation", LogBin: true, Format: "STATEMENT", Race: vanished}),
+		conformance.Facts{Isolation: "tx_isolation", LogBin: true, Format: "STATEMENT", Race: conformance.Vanished}),
 	alone("MySQL 9.7", mysql97, "ROW",
-		conformance.Facts{Isolation: "transaction_isolation", LogBin: true, Format: "ROW", Race: vanished}),
+		conformance.Facts{Isolation: "transaction_isolation", LogBin: true, Format: "ROW", Race: conformance.Vanished}),
 }
 
 // alone describes one server. The binary log's format is that server's default;
