@@ -21,14 +21,15 @@ const (
 
 // Facts are what servers answer differently, to the plain driver.
 type Facts struct {
-	Isolation    string // the names of the variable: "tx_isolation", "transaction_isolation" or "both"
-	LogBin       bool   // the binary log is on
-	Format       string // binlog_format of a new session; "" where there is no such variable
-	Wsrep        bool   // it is a Galera node
-	Race         Race   // what the loser of the race hears at REPEATABLE READ
-	Conflict     uint16 // the error where two nodes write one row; 0: there is one node
-	Serializable uint16 // the error of a write at SERIALIZABLE; 0: none
-	FixedFormat  uint16 // the error to SET GLOBAL binlog_format = 'STATEMENT'; 0: none
+	Isolation    string   // the names of the variable: "tx_isolation", "transaction_isolation" or "both"
+	LogBin       bool     // the binary log is on
+	Format       string   // binlog_format of a new session; "" where there is no such variable
+	Wsrep        bool     // it is a Galera node
+	Race         Race     // what the loser of the race hears at REPEATABLE READ
+	Conflicts    []uint16 // the errors where two nodes write one row, in a transaction that Run runs again
+	Serializable uint16   // the error of a write at SERIALIZABLE; 0: none
+	FixedFormat  uint16   // the error to SET GLOBAL binlog_format = 'STATEMENT'; 0: none
+	OnlyRow      uint16   // the error of a write in a format other than ROW, whatever the level; 0: none but 1665
 }
 
 // Race is what the loser of the race hears at REPEATABLE READ.

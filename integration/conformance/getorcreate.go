@@ -60,7 +60,7 @@ func raceForKeys(t *testing.T, w way, table string, dbs ...*sql.DB) {
 				for racer := range keyRacers {
 					racing.Go(func() {
 						created, err := w.call(t.Context(), dbs[racer%len(dbs)], table, fmt.Sprintf("%s-%d", w.name, key))
-						sum.add(t, created, err)
+						sum.add(created, err)
 					})
 				}
 				racing.Wait()
@@ -73,8 +73,7 @@ func raceForKeys(t *testing.T, w way, table string, dbs ...*sql.DB) {
 	close(next)
 	all.Wait()
 	if sum.ok != keys*keyRacers || sum.created != keys {
-		t.Errorf("%s: %d of %d succeeded, %d of %d created; %d vanished, %d changed, %d deadlocks",
-			w.name, sum.ok, keys*keyRacers, sum.created, keys, sum.vanished, sum.changed, sum.deadlock)
+		t.Errorf("%s: %s", w.name, &sum)
 	}
 	wantValue(t, dbs[0], fmt.Sprintf("COUNT(*) FROM %s WHERE name LIKE '%s-%%'", table, w.name), fmt.Sprint(keys))
 }

@@ -19,7 +19,7 @@ import (
 var galera = Kind{
 	Name:  "Galera",
 	About: "MariaDB 10.11: three nodes, all of which take writes; no binary log",
-	Facts: conformance.Facts{Isolation: "tx_isolation", Format: "ROW", Race: conformance.Vanished, Wsrep: true, Conflict: 1213},
+	Facts: conformance.Facts{Isolation: "tx_isolation", Format: "ROW", Race: conformance.Vanished, Wsrep: true, FixedFormat: 1231, Conflicts: []uint16{1213}},
 	start: startGalera,
 }
 
@@ -76,7 +76,7 @@ func startGaleraNode(ctx context.Context, folder, member, address string, seed *
 			"--wsrep-on=ON", "--wsrep-provider=" + filepath.Join(folder, "usr/lib/galera/libgalera_smm.so"),
 			"--wsrep-cluster-name=mysqlinit", "--wsrep-node-address=127.0.0.1", address,
 			"--wsrep-provider-options=gmcast.listen_addr=tcp://" + member + ";ist.recv_addr=" + receive[0] + ";gcache.size=32M;" +
-				"evs.suspect_timeout=PT2S;evs.inactive_timeout=PT6S",
+				"evs.keepalive_period=PT0.5S;evs.suspect_timeout=PT2S;evs.inactive_timeout=PT6S",
 			"--wsrep-sst-method=" + sstMethod, "--binlog-format=ROW", "--innodb-autoinc-lock-mode=2",
 		},
 		Env: []string{"PATH=.:" + os.Getenv("PATH")},

@@ -12,7 +12,7 @@ func (d *Deployment) Target() conformance.Target {
 		Private: true, Want: &d.Facts,
 	}
 	for _, n := range d.Nodes[1:] {
-		if d.Facts.Conflict != 0 {
+		if d.Facts.Conflicts != nil {
 			t.Others = append(t.Others, n.DSN(testserver.Root, ""))
 		} else {
 			t.Replica = n.DSN(testserver.App, "")
