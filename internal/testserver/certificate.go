@@ -38,15 +38,23 @@ func certificate(folder string) (args []string, trusted *x509.CertPool, err erro
 		return nil, nil, err
 	}
 	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})
+	certFile, keyFile := certificateFiles(folder)
 	for name, text := range map[string][]byte{
-		"cert.pem": certPEM,
-		"key.pem":  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}),
+		certFile: certPEM,
+		keyFile:  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}),
 	} {
-		if err := os.WriteFile(filepath.Join(folder, name), text, 0o600); err != nil {
+		if err := os.WriteFile(name, text, 0o600); err != nil {
 			return nil, nil, err
 		}
 	}
 	trusted = x509.NewCertPool()
 	trusted.AppendCertsFromPEM(certPEM)
-	return []string{"--ssl-cert=" + filepath.Join(folder, "cert.pem"), "--ssl-key=" + filepath.Join(folder, "key.pem")}, trusted, nil
+	return []string{"--ssl-cert=" + certFile, "--ssl-key=" + keyFile}, trusted, nil
 }
+
+func certificateFiles(folder string) (cert, key string) {
+	return filepath.Join(folder, "cert.pem"), filepath.Join(folder, "key.pem")
+}
+
+// Certificate returns the files of the server's certificate and key, with Config.TLS.
+func (s *Server) Certificate() (cert, key string) { return certificateFiles(s.Folder) }

@@ -10,17 +10,17 @@ import (
 	"path/filepath"
 )
 
-// program is a server program.
-type program struct {
-	path  string
-	share string // MariaDB: the folder of its system tables' SQL
-	mysql bool
+// Program is a server program.
+type Program struct {
+	Path  string
+	MySQL bool   // instead of MariaDB
+	Share string // the folder of its system tables' SQL; "" where it makes them itself, as MySQL 5.7 and later do
 }
 
 // places are where packages put MariaDB's server, on or off the PATH.
 var places = []string{"/usr/sbin/mariadbd", "/usr/libexec/mariadbd", "/opt/homebrew/opt/mariadb/bin/mariadbd", "/usr/local/opt/mariadb/bin/mariadbd"}
 
-func findProgram(mysql bool) (program, error) {
+func findProgram(mysql bool) (Program, error) {
 	if mysql {
 		return findMySQL()
 	}
@@ -31,27 +31,27 @@ func findProgram(mysql bool) (program, error) {
 	for _, path := range candidates {
 		root := filepath.Dir(filepath.Dir(path))
 		for _, share := range []string{"share/mysql", "share/mariadb"} {
-			p := program{path: path, share: filepath.Join(root, share)}
+			p := Program{Path: path, Share: filepath.Join(root, share)}
 			if p.file("system_tables.sql") != "" && executable(path) {
 				return p, nil
 			}
 		}
 	}
-	return program{}, ErrNoServer
+	return Program{}, ErrNoServer
 }
 
-// findMySQL looks where fetch-mysql.sh puts it, and for one of the user's.
-func findMySQL() (program, error) {
+// findMySQL looks where fetch.sh puts it, and for one of the user's.
+func findMySQL() (Program, error) {
 	if fetched := filepath.Join(cacheFolder(), "mysql", "mysqld"); executable(fetched) {
-		return program{path: fetched, mysql: true}, nil
+		return Program{Path: fetched, MySQL: true}, nil
 	}
 	if path, err := exec.LookPath("mysqld"); err == nil { // MariaDB's packages have one too
 		version, err := exec.Command(path, "--no-defaults", "--version").Output()
 		if err == nil && !bytes.Contains(version, []byte("MariaDB")) {
-			return program{path: path, mysql: true}, nil
+			return Program{Path: path, MySQL: true}, nil
 		}
 	}
-	return program{}, ErrNoMySQL
+	return Program{}, ErrNoMySQL
 }
 
 // cacheFolder is where programs and templates are kept.
@@ -70,9 +70,9 @@ func executable(path string) bool {
 }
 
 // file returns the path of one of the SQL files, which MariaDB 11 has renamed.
-func (p program) file(name string) string {
+func (p Program) file(name string) string {
 	for _, prefix := range []string{"mysql_", "mariadb_", ""} {
-		path := filepath.Join(p.share, prefix+name)
+		path := filepath.Join(p.Share, prefix+name)
 		if _, err := os.Stat(path); err == nil {
 			return path
 		}
@@ -80,11 +80,13 @@ func (p program) file(name string) string {
 	return ""
 }
 
-func (p program) arguments(data string, more ...string) []string {
+func (p Program) arguments(data string, more ...string) []string {
 	args := []string{"--no-defaults", "--datadir=" + data, "--innodb-buffer-pool-size=32M"}
-	if p.mysql {
-		args = append(args, "--innodb-redo-log-capacity=8M", "--performance-schema=OFF", "--mysqlx=OFF", "--secure-file-priv=",
-			"--auto-generate-certs=OFF", "--caching-sha2-password-auto-generate-rsa-keys=OFF")
+	if p.MySQL {
+		args = append(args, "--performance-schema=OFF", "--secure-file-priv=")
+	}
+	if p.Share == "" {
+		args = append(args, "--innodb-redo-log-capacity=8M", "--mysqlx=OFF", "--auto-generate-certs=OFF", "--caching-sha2-password-auto-generate-rsa-keys=OFF")
 	} else {
 		args = append(args, "--innodb-log-file-size=8M")
 	}
@@ -96,13 +98,13 @@ func (p program) arguments(data string, more ...string) []string {
 
 // template returns a data folder to copy. It is made once for each version of
 // the server, and kept in the user's cache folder.
-func (p program) template(ctx context.Context) (string, error) {
-	info, err := os.Stat(p.path)
+func (p Program) template(ctx context.Context) (string, error) {
+	info, err := os.Stat(p.Path)
 	if err != nil {
 		return "", err
 	}
 	cache := cacheFolder()
-	id := sha256.Sum256(fmt.Appendf(nil, "2 %s %d %s", p.path, info.Size(), info.ModTime()))
+	id := sha256.Sum256(fmt.Appendf(nil, "2 %s %d %s", p.Path, info.Size(), info.ModTime()))
 	template := filepath.Join(cache, fmt.Sprintf("template-%x", id[:6]))
 	if _, err := os.Stat(template); err == nil {
 		return template, nil
@@ -127,28 +129,37 @@ func (p program) template(ctx context.Context) (string, error) {
 }
 
 // initialise makes the system tables. For MariaDB it does what
-// mariadb-install-db does, which is not in the server's own package.
-func (p program) initialise(ctx context.Context, data string) error {
-	if p.mysql {
-		cmd := exec.CommandContext(ctx, p.path, p.arguments(data, "--initialize-insecure", "--skip-log-bin")...)
+// mariadb-install-db does, which is not in the server's own package; for MySQL 5.6
+// what mysql_install_db does.
+func (p Program) initialise(ctx context.Context, data string) error {
+	if p.Share == "" {
+		cmd := exec.CommandContext(ctx, p.Path, p.arguments(data, "--initialize-insecure", "--skip-log-bin")...)
 		if output, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("%s --initialize-insecure: %w\n%s", p.path, err, tail(output))
+			return fmt.Errorf("%s --initialize-insecure: %w\n%s", p.Path, err, tail(output))
 		}
 		return os.Remove(filepath.Join(data, "auto.cnf")) // each server has a UUID of its own
 	}
-	input := bytes.NewBufferString("create database if not exists mysql;\nuse mysql;\nSET @auth_root_socket=NULL;\nSET @skip_auth_anonymous=1;\n")
-	for _, name := range []string{"system_tables.sql", "performance_tables.sql", "system_tables_data.sql", "maria_add_gis_sp_bootstrap.sql"} {
+	input := bytes.NewBufferString("create database if not exists mysql;\nuse mysql;\n")
+	files := []string{"system_tables.sql", "system_tables_data.sql"}
+	args := []string{"--bootstrap", "--max-allowed-packet=8M", "--net-buffer-length=16K"}
+	if p.MySQL {
+		args = append(args, "--default-storage-engine=MyISAM")
+	} else {
+		args = append(args, "--log-warnings=0", "--enforce-storage-engine=")
+		input.WriteString("SET @auth_root_socket=NULL;\nSET @skip_auth_anonymous=1;\n")
+		files = []string{"system_tables.sql", "performance_tables.sql", "system_tables_data.sql", "maria_add_gis_sp_bootstrap.sql"}
+	}
+	for _, name := range files {
 		text, err := os.ReadFile(p.file(name))
 		if err != nil {
 			return err
 		}
 		input.Write(text)
 	}
-	cmd := exec.CommandContext(ctx, p.path, p.arguments(data, "--bootstrap", "--log-warnings=0", "--enforce-storage-engine=",
-		"--max-allowed-packet=8M", "--net-buffer-length=16K")...)
+	cmd := exec.CommandContext(ctx, p.Path, p.arguments(data, args...)...)
 	cmd.Stdin = input
 	if output, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s --bootstrap: %w\n%s", p.path, err, tail(output))
+		return fmt.Errorf("%s --bootstrap: %w\n%s", p.Path, err, tail(output))
 	}
 	return nil
 }

@@ -11,15 +11,13 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/go-sql-driver/mysql"
 )
@@ -39,7 +37,7 @@ Or use a server of yours: for the tests set ` + EnvDSN + ` to its DSN, for the d
 
 // ErrNoMySQL is the same for Config.MySQL.
 var ErrNoMySQL = errors.New(`no MySQL server program (mysqld) is found. On Debian
-  sh internal/testserver/fetch-mysql.sh
+  sh internal/testserver/fetch.sh mysql
 fetches one into your cache folder, as make test does; elsewhere put one on the PATH`)
 
 // Accounts of every server. None has a password.
@@ -51,10 +49,13 @@ const (
 // Config says how a server shall run. The zero Config is MariaDB's defaults: the
 // binary log is off.
 type Config struct {
-	MySQL  bool     // instead of MariaDB
-	Binlog string   // the binary log's format (ROW, MIXED, STATEMENT); "": no binary log
-	TLS    bool     // take connections with TLS too, under a certificate that Server.Trusted knows
-	Args   []string // further arguments of the server
+	MySQL   bool                    // instead of MariaDB
+	Program Program                 // instead of either that is found
+	Binlog  string                  // the binary log's format (ROW, MIXED, STATEMENT); "": no binary log
+	TLS     bool                    // take connections with TLS too, under a certificate that Server.Trusted knows
+	Args    []string                // further arguments of the server
+	Env     []string                // its environment, beside this process's
+	Prepare func(data string) error // changes the data folder before the server's first start
 }
 
 // Server is a running server.
@@ -63,10 +64,8 @@ type Server struct {
 	Addr    string         // host:port, on loopback
 	Socket  string         // the Unix socket's path
 	Trusted *x509.CertPool // with Config.TLS, what the server's certificate is verified with
-	folder  string
-	keeper  *exec.Cmd
-	alive   io.Closer // closing it ends the server
-	ended   io.Reader // ends with the server
+	*Process
+	program Program
 }
 
 // TB is what New needs of a testing.TB, named here so that the command, which
@@ -121,24 +120,14 @@ func (s *Server) DSN(account, params string) string {
 	return account + "@tcp(" + s.Addr + ")/test" + params
 }
 
-// keep starts the server in the background of a shell that waits for the end
-// of its standard input, which comes when this process ends in whatever way,
-// and then kills the server and removes the folder.
-// The server holds the shell's standard output open: its end shows there.
-const keep = `trap '' INT TERM HUP
-folder=$1; shift
-"$@" 3>&1 </dev/null >"$folder/log" 2>&1 &
-exec >/dev/null
-read -r _
-kill -9 $! 2>/dev/null
-wait 2>/dev/null
-rm -rf "$folder"`
-
 // Start starts a server and waits until it answers.
 func Start(ctx context.Context, cfg Config) (*Server, error) {
-	program, err := findProgram(cfg.MySQL)
-	if err != nil {
-		return nil, err
+	program := cfg.Program
+	if program.Path == "" {
+		var err error
+		if program, err = findProgram(cfg.MySQL); err != nil {
+			return nil, err
+		}
 	}
 	template, err := program.template(ctx)
 	if err != nil {
@@ -157,30 +146,45 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	return nil, err
 }
 
-func (p program) start(ctx context.Context, template string, cfg Config) (*Server, error) {
+func (p Program) start(ctx context.Context, template string, cfg Config) (*Server, error) {
 	folder, err := os.MkdirTemp("", "mysqlinit-")
 	if err != nil {
 		return nil, err
 	}
-	kept := false // by the keeper, which then removes it
-	defer func() {
-		if !kept {
-			os.RemoveAll(folder)
-		}
-	}()
+	s := &Server{MySQL: p.MySQL, Socket: filepath.Join(folder, "socket"), program: p}
+	args, err := s.prepare(folder, template, cfg)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(folder))
+	}
+	if s.Process, err = StartProcess(folder, cfg.Env, append([]string{p.Path}, args...)...); err != nil {
+		return nil, err
+	}
+	if err := s.await(ctx, p.accounts()...); err != nil {
+		return nil, errors.Join(err, s.Stop())
+	}
+	return s, nil
+}
+
+// prepare fills the server's folder, and returns the server's arguments.
+func (s *Server) prepare(folder, template string, cfg Config) (args []string, err error) {
 	data := filepath.Join(folder, "data")
 	if err := os.CopyFS(data, os.DirFS(template)); err != nil {
 		return nil, err
+	}
+	if cfg.Prepare != nil {
+		if err := cfg.Prepare(data); err != nil {
+			return nil, err
+		}
 	}
 	port, err := FreePort()
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{MySQL: p.mysql, Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), Socket: filepath.Join(folder, "socket"), folder: folder}
-	args := p.arguments(data, "--bind-address=127.0.0.1", "--port="+strconv.Itoa(port), "--socket="+s.Socket,
+	s.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	args = s.program.arguments(data, "--bind-address=127.0.0.1", "--port="+strconv.Itoa(port), "--socket="+s.Socket,
 		"--pid-file="+filepath.Join(folder, "pid"), "--skip-name-resolve", "--max-connections=500",
-		// A throwaway server has nothing to keep through a crash.
-		"--innodb-flush-log-at-trx-commit=0", "--sync-binlog=0")
+		// A throwaway server has to keep its data through Kill, not through a crash of the machine.
+		"--innodb-flush-log-at-trx-commit=2", "--sync-binlog=0")
 	if cfg.Binlog != "" {
 		args = append(args, "--log-bin=binlog", "--server-id=1", "--binlog-format="+cfg.Binlog)
 	} else {
@@ -193,36 +197,28 @@ func (p program) start(ctx context.Context, template string, cfg Config) (*Serve
 		}
 		args, s.Trusted = append(args, tlsArgs...), trusted
 	}
-	args = append(args, cfg.Args...)
-	s.keeper = exec.Command("/bin/sh", append([]string{"-c", keep, "keep", folder, p.path}, args...)...)
-	detach(s.keeper)
-	if s.alive, err = s.keeper.StdinPipe(); err != nil {
-		return nil, err
-	}
-	if s.ended, err = s.keeper.StdoutPipe(); err != nil {
-		return nil, err
-	}
-	if err := s.keeper.Start(); err != nil {
-		return nil, err
-	}
-	kept = true
-	if err := s.await(ctx); err != nil {
-		log, _ := os.ReadFile(filepath.Join(folder, "log"))
-		return nil, errors.Join(fmt.Errorf("%s did not start: %w\n%s", p.path, err, tail(log)), s.Stop())
-	}
-	return s, nil
+	return append(args, cfg.Args...), nil
 }
 
-// await waits for the server's first answer, and makes the accounts.
-func (s *Server) await(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second, errors.New("no answer within 30 s"))
-	defer cancel()
-	ctx, giveUp := context.WithCancelCause(ctx)
-	defer giveUp(nil)
-	go func() {
-		_, _ = io.Copy(io.Discard, s.ended)
-		giveUp(errors.New("it has ended"))
-	}()
+// accounts makes the accounts, on each server for itself.
+func (p Program) accounts() []string {
+	create := []string{
+		"CREATE USER IF NOT EXISTS '" + Root + "'@'127.0.0.1'", // MySQL makes one for localhost only
+		"CREATE USER IF NOT EXISTS '" + App + "'@'%'",
+	}
+	if p.MySQL && p.Share != "" {
+		// MySQL 5.6 has no IF NOT EXISTS here, its GRANT makes the account, and it has one
+		// without a name.
+		create = []string{"DELETE FROM mysql.user WHERE User = ''", "FLUSH PRIVILEGES"}
+	}
+	return slices.Concat([]string{"SET sql_log_bin = 0", "CREATE DATABASE IF NOT EXISTS test"}, create, []string{
+		"GRANT ALL ON *.* TO '" + Root + "'@'127.0.0.1' WITH GRANT OPTION",
+		"GRANT ALL ON test.* TO '" + App + "'@'%'",
+	})
+}
+
+// await waits until the server has run the statements.
+func (s *Server) await(ctx context.Context, statements ...string) error {
 	cfg := mysql.NewConfig()
 	cfg.User, cfg.Net, cfg.Addr, cfg.Logger = Root, "unix", s.Socket, &mysql.NopLogger{}
 	connector, err := mysql.NewConnector(cfg)
@@ -231,31 +227,28 @@ func (s *Server) await(ctx context.Context) error {
 	}
 	db := sql.OpenDB(connector)
 	defer db.Close()
-	for db.PingContext(ctx) != nil {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
-	for _, statement := range []string{
-		"SET sql_log_bin = 0",
-		"CREATE DATABASE IF NOT EXISTS test",
-		"CREATE USER IF NOT EXISTS '" + Root + "'@'127.0.0.1'", // MySQL makes one for localhost only
-		"GRANT ALL ON *.* TO '" + Root + "'@'127.0.0.1' WITH GRANT OPTION",
-		"CREATE USER IF NOT EXISTS '" + App + "'@'%'",
-		"GRANT ALL ON test.* TO '" + App + "'@'%'",
-	} {
-		if _, err := db.ExecContext(ctx, statement); err != nil {
+	return s.Await(ctx, func(ctx context.Context) error {
+		conn, err := db.Conn(ctx)
+		if err != nil {
 			return err
 		}
-	}
-	return nil
+		defer conn.Close()
+		for _, statement := range statements {
+			if _, err := conn.ExecContext(ctx, statement); err != nil {
+				return fmt.Errorf("%s: %w", statement, err)
+			}
+		}
+		return nil
+	})
 }
 
-// Stop ends the server and removes its folder.
-func (s *Server) Stop() error {
-	return errors.Join(s.alive.Close(), s.keeper.Wait())
+// Restart starts the server again, after Kill where it still runs, at its address and
+// with its data, with more arguments behind those that it had.
+func (s *Server) Restart(ctx context.Context, more ...string) error {
+	if err := s.Process.Restart(more...); err != nil {
+		return err
+	}
+	return s.await(ctx)
 }
 
 // FreePort returns a free loopback port below the range that the system hands

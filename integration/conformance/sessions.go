@@ -1,0 +1,173 @@
+package conformance
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+)
+
+// account is one of the target's.
+type account struct {
+	dsn     string
+	maySet  bool // binlog_format
+	refused uint16
+}
+
+// accountOf asks what the account may do.
+func (s *suite) accountOf(t *testing.T, dsn string) account {
+	t.Helper()
+	if s.facts.Format == "" {
+		return account{dsn: dsn}
+	}
+	_, err := openPlain(t, dsn).ExecContext(t.Context(), "SET SESSION binlog_format = 'ROW'")
+	if err != nil && number(err) == 0 {
+		t.Fatal(err)
+	}
+	return account{dsn: dsn, maySet: err == nil, refused: number(err)}
+}
+
+// wantBare fails where a session of a bare DSN, whose parameters have nothing to do with
+// the format, is not as promised on a server whose global format is the one given. It returns a
+// cell.
+func (s *suite) wantBare(t *testing.T, a account, params, global string) string {
+	t.Helper()
+	db := open(t, a.dsn, params)
+	switch {
+	case a.maySet:
+		s.wantSession(t, db, "READ-COMMITTED", "ROW")
+		return "ROW"
+	case global == "STATEMENT" && s.facts.statementRefused():
+		wantInitError(t, db.PingContext(t.Context()), a.refused, "1665")
+		return "InitError: STATEMENT"
+	default:
+		s.wantSession(t, db, "READ-COMMITTED", global)
+		return global
+	}
+}
+
+func (s *suite) bareRoot(t *testing.T) string {
+	return s.wantBare(t, s.accountOf(t, s.Root), "", s.facts.Format)
+}
+
+func (s *suite) bareApp(t *testing.T) string {
+	if s.App == "" {
+		return notHere
+	}
+	a := s.accountOf(t, s.App)
+	return fmt.Sprintf("%s (%d)", s.wantBare(t, a, "", s.facts.Format), a.refused)
+}
+
+// manyConnections opens many at once, of which each must be prepared.
+func (s *suite) manyConnections(t *testing.T) string {
+	const connections = 20
+	db := open(t, s.Root, "")
+	var all sync.WaitGroup
+	held := make(chan struct{})
+	var holding sync.WaitGroup
+	holding.Add(connections)
+	for range connections {
+		all.Go(func() {
+			conn, err := db.Conn(t.Context())
+			holding.Done()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer func() { _ = conn.Close() }()
+			wantValue(t, conn, s.level(), "READ-COMMITTED")
+			<-held
+		})
+	}
+	holding.Wait()
+	close(held)
+	all.Wait()
+	return "all prepared"
+}
+
+// dialects shows that either name of the variable, and each level, comes to the same session.
+func (s *suite) dialects(t *testing.T) string {
+	levels := map[string]string{"READ-UNCOMMITTED": "read-uncommitted", "READ-COMMITTED": "read-committed", "REPEATABLE-READ": "repeatable-read", "SERIALIZABLE": "serializable"}
+	spellings := 0
+	for level, value := range levels {
+		for _, params := range []string{"isolation=" + value, "tx_isolation='" + level + "'", "transaction_isolation='" + level + "'"} {
+			s.wantSession(t, open(t, s.Root, params), level, "")
+			spellings++
+		}
+	}
+	default_, err := read(t.Context(), openPlain(t, s.Root), s.level())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.wantSession(t, open(t, s.Root, "isolation=server&binlog=server"), default_, s.facts.Format)
+	s.wantSession(t, open(t, s.Root, "binlog=server"), "READ-COMMITTED", s.facts.Format)
+	s.wantSession(t, open(t, s.Root, "time_zone=%27%2B03:00%27"), "READ-COMMITTED", "")
+	wantValue(t, open(t, s.Root, "time_zone=%27%2B03:00%27"), "@@time_zone", "+03:00")
+	return fmt.Sprintf("%d spellings", spellings)
+}
+
+// serializable writes at SERIALIZABLE, which multi-primary Group Replication refuses.
+func (s *suite) serializable(t *testing.T) string {
+	name := table(t, openPlain(t, s.Root), "serializable", "id INT PRIMARY KEY")
+	_, err := open(t, s.Root, "isolation=serializable").ExecContext(t.Context(), "INSERT INTO "+name+" VALUES (1)")
+	if err != nil && number(err) == 0 {
+		t.Error(err)
+	}
+	fact(t, s, "a write at SERIALIZABLE", number(err), func(f Facts) uint16 { return f.Serializable })
+	return cellNumber(number(err))
+}
+
+// initCommands shows that they run in order, on each connection, and what a failing one says.
+func (s *suite) initCommands(t *testing.T) string {
+	db := open(t, s.Root, "initCommand=SET+@mysqlinit=1&initCommand=SET+@mysqlinit=@mysqlinit*10%2B2")
+	for range 3 {
+		conn, err := db.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		wantValue(t, conn, "@mysqlinit", "12")
+		wantValue(t, conn, s.level(), "READ-COMMITTED")
+	}
+	err := open(t, s.Root, "initCommand=SET+no_such_variable=1").PingContext(t.Context())
+	wantInitError(t, err, errUnknownVariable, "init command 1")
+	return "ok"
+}
+
+// verify shows that it accepts what is as it should be, and finds what is not.
+func (s *suite) verify(t *testing.T) string {
+	for _, params := range []string{"verify=true", "verify=true&isolation=serializable", "verify=true&initCommand=SET+SESSION+TRANSACTION+ISOLATION+LEVEL+SERIALIZABLE"} {
+		if err := open(t, s.Root, params).PingContext(t.Context()); err != nil {
+			t.Errorf("%s: %v", params, err)
+		}
+	}
+	if !s.Private {
+		return "ok"
+	}
+	root := openPlain(t, s.Root)
+	const drop = "DROP PROCEDURE IF EXISTS mysqlinit_drift"
+	exec(t, root, drop, "CREATE PROCEDURE mysqlinit_drift() SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE")
+	t.Cleanup(func() { _, _ = root.ExecContext(context.WithoutCancel(t.Context()), drop) })
+	err := open(t, s.Root, "verify=true&initCommand=CALL+mysqlinit_drift()").PingContext(t.Context())
+	wantInitError(t, err, 0, "SERIALIZABLE instead of READ-COMMITTED")
+	return "finds drift"
+}
+
+// guard shows that what a user changes does not reach the next.
+func (s *suite) guard(t *testing.T) string {
+	db := open(t, s.Root, "guard=true&time_zone=%27%2B03:00%27")
+	db.SetMaxOpenConns(1)
+	changes := []string{"SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE", "SET " + s.level() + " = 'SERIALIZABLE'", "SET time_zone = '+04:00'", "SET autocommit = 0", "BEGIN"}
+	if s.accountOf(t, s.Root).maySet {
+		changes = append(changes, "SET SESSION binlog_format = 'MIXED'")
+	}
+	for _, change := range changes {
+		exec(t, db, change)
+		for expr, want := range map[string]string{s.level(): "READ-COMMITTED", "@@time_zone": "+03:00", "@@autocommit": "1"} {
+			if got, err := read(t.Context(), db, expr); err != nil || got != want {
+				t.Errorf("after %s %s is %q, want %q; %v", change, expr, got, want, err)
+			}
+		}
+	}
+	return fmt.Sprintf("%d changes undone", len(changes))
+}

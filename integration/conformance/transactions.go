@@ -1,0 +1,172 @@
+package conformance
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/mysqlinit/mysqlinit/mysqltx"
+)
+
+const logColumns = "id INT AUTO_INCREMENT PRIMARY KEY, entry VARCHAR(50) NOT NULL"
+
+// logTable makes a table with two rows to quarrel about, 1 and 2.
+func logTable(t *testing.T, db *sql.DB) string {
+	t.Helper()
+	name := table(t, db, "log", logColumns)
+	exec(t, db, "INSERT INTO "+name+" VALUES (1, 'one'), (2, 'two')")
+	return name
+}
+
+// deadlock lets two transactions update two rows in opposite order, each after the other's
+// first update.
+func (s *suite) deadlock(t *testing.T) string {
+	db := open(t, s.Root, "")
+	name := logTable(t, db)
+	var calls atomic.Int32
+	var met sync.WaitGroup
+	met.Add(2)
+	var all sync.WaitGroup
+	for _, order := range [][2]int{{1, 2}, {2, 1}} {
+		all.Go(func() {
+			first := true
+			err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+				calls.Add(1)
+				update := func(id int) error {
+					_, err := tx.ExecContext(ctx, "UPDATE "+name+" SET entry = CONCAT(entry, '+') WHERE id = ?", id)
+					return err
+				}
+				err := update(order[0])
+				if first {
+					first = false
+					met.Done()
+					met.Wait()
+				}
+				if err != nil {
+					return err
+				}
+				return update(order[1])
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	wantValue(t, db, "GROUP_CONCAT(entry ORDER BY id) FROM "+name, "one++,two++")
+	if calls.Load() < 3 {
+		t.Errorf("%d calls: there was no deadlock", calls.Load())
+	}
+	return "run again"
+}
+
+// swallowedDeadlock: a function that returns nil although the server has ended its
+// transaction; of the statements before and after that none may be committed.
+func (s *suite) swallowedDeadlock(t *testing.T) string {
+	db := open(t, s.Root, "")
+	name := logTable(t, db)
+	write := func(ctx context.Context, tx *sql.Tx, entry string) error {
+		_, err := tx.ExecContext(ctx, "INSERT INTO "+name+" (entry) VALUES (?)", entry)
+		return err
+	}
+	err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+		before := write(ctx, tx, "before")
+		if err := loseDeadlock(ctx, db, tx, name); number(err) != errDeadlock {
+			return err
+		}
+		return errors.Join(before, write(ctx, tx, "after"))
+	})
+	if !errors.Is(err, mysqltx.ErrTransactionLost) {
+		t.Errorf("got %v, want ErrTransactionLost", err)
+	}
+	wantValue(t, db, "COUNT(*) FROM "+name+" WHERE entry IN ('before', 'after')", "0")
+	return "no half committed"
+}
+
+// loseDeadlock makes tx the victim of a deadlock, and returns what its statement failed
+// with. The other transaction has changed more rows, and rolls back.
+func loseDeadlock(ctx context.Context, db *sql.DB, tx *sql.Tx, table string) error {
+	other, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = other.Rollback() }()
+	update := func(tx *sql.Tx, id int) error {
+		_, err := tx.ExecContext(ctx, "UPDATE "+table+" SET entry = CONCAT(entry, '+') WHERE id = ?", id)
+		return err
+	}
+	if err := update(tx, 1); err != nil {
+		return err
+	}
+	if _, err := other.ExecContext(ctx, "INSERT INTO "+table+" (entry) VALUES ('x')"+strings.Repeat(", ('x')", 99)); err != nil {
+		return err
+	}
+	if err := update(other, 2); err != nil {
+		return err
+	}
+	waited := make(chan error, 1)
+	go func() { waited <- update(other, 1) }()
+	// Should the other come only afterwards, the deadlock is there all the same, with
+	// whichever victim: the answer below tells.
+	time.Sleep(300 * time.Millisecond)
+	lost := update(tx, 2)
+	if err := <-waited; err != nil {
+		return fmt.Errorf("the other transaction, which has changed more rows, is the victim: %w", errors.Join(err, lost))
+	}
+	return lost
+}
+
+// recordChanged: where the server ends the race's loser with 1020, Run runs it again.
+func (s *suite) recordChanged(t *testing.T) string {
+	db := open(t, s.Root, "isolation=repeatable-read")
+	name := table(t, db, "changed", raceColumns)
+	calls, heard := 0, uint16(0)
+	err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+		calls++
+		created, err := byHandIn(ctx, tx, name, func() error {
+			if calls > 1 {
+				return nil
+			}
+			_, err := insertName(name, "ann")(ctx, db)
+			return err
+		})
+		if err == nil && created {
+			return errors.New("there were two rows of one name")
+		}
+		if err != nil && heard == 0 {
+			heard = number(err)
+		}
+		return err
+	})
+	switch {
+	case heard == errRecordChanged && err == nil && calls == 2:
+		return "1020, run again"
+	case heard == 0 && errors.Is(err, sql.ErrNoRows) && calls == 1:
+		return "no 1020"
+	}
+	t.Errorf("%d calls, heard %d, %v", calls, heard, err)
+	return ""
+}
+
+// byHandIn gets or creates "ann" in a transaction, with something in between.
+func byHandIn(ctx context.Context, tx *sql.Tx, table string, between func() error) (created bool, err error) {
+	_, err = getName(table, "ann")(ctx, tx, "")
+	if !errors.Is(err, sql.ErrNoRows) {
+		return false, err
+	}
+	if err := between(); err != nil {
+		return false, err
+	}
+	_, err = insertName(table, "ann")(ctx, tx)
+	if mysqltx.IsDuplicateKey(err) {
+		_, err = getName(table, "ann")(ctx, tx, "")
+		return false, err
+	}
+	return err == nil, err
+}

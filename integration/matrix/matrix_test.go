@@ -1,0 +1,130 @@
+//go:build matrix
+
+package matrix
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/mysqlinit/mysqlinit/integration/conformance"
+	"github.com/mysqlinit/mysqlinit/integration/servers"
+)
+
+var update = flag.String("update", "", "put the table into this document, between its marks")
+
+func TestMatrix(t *testing.T) {
+	var columns []column
+	for _, k := range servers.Kinds {
+		t.Run(k.Name, func(t *testing.T) { columns = append(columns, run(t, k)) })
+	}
+	fmt.Print(plain(columns))
+	if *update == "" || len(columns) < len(servers.Kinds) { // -run has chosen some
+		return
+	}
+	if err := replace(*update, markdown(columns)); err != nil {
+		t.Error(err)
+	}
+}
+
+// column is what a run found on one deployment.
+type column struct {
+	servers.Kind
+	version string // or why there is none
+	cells   []conformance.Result
+}
+
+func run(t *testing.T, k servers.Kind) column {
+	c := column{Kind: k}
+	d, err := k.Start(t.Context())
+	if errors.Is(err, servers.ErrNotToBeHad) && os.Getenv("CI") == "" {
+		t.Log(err)
+		c.version = "not to be had"
+		return c
+	}
+	if err != nil {
+		c.version = "did not start"
+		t.Error(err)
+		return c
+	}
+	t.Cleanup(func() {
+		if err := d.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	c.version, _, _ = strings.Cut(d.Version, "-") // without the packager's
+	c.cells = conformance.Run(t, d.Target())
+	return c
+}
+
+// rows returns the table, its head first.
+func rows(columns []column) [][]string {
+	head, version := []string{""}, []string{"version"}
+	for _, c := range columns {
+		head = append(head, c.Name)
+		version = append(version, c.version)
+	}
+	table := [][]string{head, version}
+	for i, check := range conformance.Checks() {
+		row := []string{check}
+		for _, c := range columns {
+			cell := ""
+			if i < len(c.cells) {
+				cell = c.cells[i].Cell
+			}
+			row = append(row, cell)
+		}
+		table = append(table, row)
+	}
+	return table
+}
+
+// markdown is the table for the document.
+func markdown(columns []column) string {
+	var b strings.Builder
+	for i, row := range rows(columns) {
+		fmt.Fprintf(&b, "| %s |\n", strings.Join(row, " | "))
+		if i == 0 {
+			fmt.Fprintf(&b, "|%s\n", strings.Repeat("---|", len(row)))
+		}
+	}
+	b.WriteString("\n")
+	for _, c := range columns {
+		fmt.Fprintf(&b, "- **%s**: %s.\n", c.Name, c.About)
+	}
+	return b.String()
+}
+
+// plain is the table for a terminal: a block for each server, for all of them side by side are too wide.
+func plain(columns []column) string {
+	var b strings.Builder
+	for _, c := range columns {
+		fmt.Fprintf(&b, "%s: %s\n", c.Name, c.version)
+		for _, cell := range c.cells {
+			fmt.Fprintf(&b, "  %-36s %s\n", cell.Check, cell.Cell)
+		}
+	}
+	return b.String()
+}
+
+const (
+	beginMark = "<!-- table: made by make matrix -->"
+	endMark   = "<!-- end of table -->"
+)
+
+// replace puts text between the marks of a document.
+func replace(name, text string) error {
+	document, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	before, rest, ok := strings.Cut(string(document), beginMark)
+	_, after, ok2 := strings.Cut(rest, endMark)
+	if !ok || !ok2 {
+		return fmt.Errorf("%s lacks the marks %s and %s", name, beginMark, endMark)
+	}
+	return os.WriteFile(name, []byte(before+beginMark+"\n\n"+text+"\n"+endMark+after), 0o644)
+}

@@ -1,0 +1,182 @@
+package servers
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/mysqlinit/mysqlinit/integration/conformance"
+	"github.com/mysqlinit/mysqlinit/internal/testserver"
+)
+
+var galera = Kind{
+	Name:  "Galera",
+	About: "MariaDB 10.11: three nodes, all of which take writes; no binary log",
+	Facts: conformance.Facts{Isolation: "tx_isolation", Format: "ROW", Race: conformance.Vanished, Wsrep: true, FixedFormat: 1231, Conflicts: []uint16{1213}},
+	start: startGalera,
+}
+
+// clusterNodes is how many nodes Galera and Group Replication have.
+const clusterNodes = 3
+
+func startGalera(ctx context.Context, d *Deployment) error {
+	folder, err := fetch(ctx, mariadb1011.fetch)
+	if err != nil {
+		return err
+	}
+	members, err := freeAddrs(clusterNodes)
+	if err != nil {
+		return err
+	}
+	const found = "--wsrep-cluster-address=gcomm://"
+	join := found + strings.Join(members, ",")
+	seed, err := startGaleraNode(ctx, folder, members[0], found, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = seed.Stop() }()
+	if err := seed.shutDown(ctx); err != nil {
+		return err
+	}
+	for i, member := range members {
+		address := join
+		if i == 0 {
+			address = found
+		}
+		n, err := startGaleraNode(ctx, folder, member, address, seed)
+		if err != nil {
+			return err
+		}
+		d.Nodes = append(d.Nodes, n)
+		n.rejoin = func(ctx context.Context, args []string) error { return n.rejoinGalera(ctx, append(args, join)) }
+	}
+	return d.Nodes[0].awaitValue(ctx, "SHOW STATUS LIKE 'wsrep_cluster_size'", fmt.Sprint(clusterNodes))
+}
+
+// startGaleraNode starts a node with a copy of the seed's data, where there is one.
+func startGaleraNode(ctx context.Context, folder, member, address string, seed *Node) (*Node, error) {
+	program, err := mariadb1011.program(ctx)
+	if err != nil {
+		return nil, err
+	}
+	receive, err := freeAddrs(1)
+	if err != nil {
+		return nil, err
+	}
+	s, err := testserver.Start(ctx, testserver.Config{
+		Program: program,
+		Args: []string{
+			"--wsrep-on=ON", "--wsrep-provider=" + filepath.Join(folder, "usr/lib/galera/libgalera_smm.so"),
+			"--wsrep-cluster-name=mysqlinit", "--wsrep-node-address=127.0.0.1", address,
+			"--wsrep-provider-options=gmcast.listen_addr=tcp://" + member + ";ist.recv_addr=" + receive[0] + ";gcache.size=32M;" +
+				"evs.keepalive_period=PT0.5S;evs.suspect_timeout=PT2S;evs.inactive_timeout=PT6S",
+			"--wsrep-sst-method=" + sstMethod, "--binlog-format=ROW", "--innodb-autoinc-lock-mode=2",
+		},
+		Env: []string{"PATH=.:" + os.Getenv("PATH")},
+		Prepare: func(data string) error {
+			if seed != nil {
+				if err := errors.Join(os.RemoveAll(data), os.CopyFS(data, os.DirFS(filepath.Join(seed.Folder, "data")))); err != nil {
+					return err
+				}
+			}
+			return os.WriteFile(filepath.Join(data, "wsrep_sst_"+sstMethod), []byte(sstScript), 0o700)
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{Server: s}
+	if err := n.awaitValue(ctx, "SHOW STATUS LIKE 'wsrep_local_state_comment'", "Synced"); err != nil {
+		return nil, errors.Join(err, n.Stop())
+	}
+	return n, nil
+}
+
+// shutDown ends the server in order, so that its data tells where in the cluster's history it is.
+func (n *Node) shutDown(ctx context.Context) error {
+	if err := n.exec(ctx, "SHUTDOWN"); err != nil {
+		return err
+	}
+	select {
+	case <-n.Ended():
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// sstMethod names a way to send a node the data of another. All nodes start from copies
+// of the seed's, so what they lack is always in another's write-set cache, and the data
+// itself need not be sent, which would take rsync and a user other than root. But the
+// server runs a script for that in any case, which it looks for on the PATH, and runs in
+// its data folder. This one only passes on where the missing write-sets begin.
+const sstMethod = "cache"
+
+const sstScript = `#!/bin/sh
+while [ $# -gt 0 ]; do
+	case $1 in
+	--role) role=$2 ;;
+	--address) address=$2 ;;
+	--gtid) gtid=$2 ;;
+	--bypass) bypass=1 ;;
+	esac
+	shift
+done
+if [ "$role" = joiner ]; then
+	rm -f sst
+	mkfifo sst
+	echo "ready $PWD/sst"
+	cat sst
+elif [ -n "${bypass:-}" ]; then
+	echo "$gtid" >"$address"
+	echo "done $gtid"
+else
+	echo "the write-set cache does not reach back far enough" >&2
+	exit 1
+fi
+`
+
+// rejoinGalera starts a node from where it was, as mysqld_safe does: what it missed
+// comes from another node's write-set cache.
+func (n *Node) rejoinGalera(ctx context.Context, args []string) error {
+	if err := n.Kill(); err != nil {
+		return err
+	}
+	recover := exec.CommandContext(ctx, n.Argv[0], append(n.Argv[1:len(n.Argv):len(n.Argv)], "--wsrep-recover")...)
+	output, err := recover.CombinedOutput()
+	position := regexp.MustCompile(`Recovered position: (\S+:\d+)`).FindSubmatch(output)
+	if position == nil {
+		return fmt.Errorf("%s --wsrep-recover found no position: %v\n%s", n.Argv[0], err, bytes.TrimSpace(output))
+	}
+	if err := n.Server.Restart(ctx, append(args, "--wsrep-start-position="+string(position[1]))...); err != nil {
+		return err
+	}
+	return n.awaitValue(ctx, "SHOW STATUS LIKE 'wsrep_local_state_comment'", "Synced")
+}
+
+// freeAddrs returns addresses on loopback that nobody listens on.
+func freeAddrs(count int) (addrs []string, err error) {
+	for range count {
+		port, err := testserver.FreePort()
+		if err != nil {
+			return nil, err
+		}
+		addrs = append(addrs, fmt.Sprintf("127.0.0.1:%d", port))
+	}
+	return addrs, nil
+}
+
+// uuid returns a random UUID.
+func uuid() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}

@@ -1,0 +1,171 @@
+// Package servers starts deployments of MySQL and MariaDB as people run them: servers of
+// several versions, clusters, a replica, a proxy. Each is a small description of how it
+// is had and started and of what it is expected to answer. Everything is
+// private: it listens on loopback, lives in temporary folders, and goes with this process.
+package servers
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/mysqlinit/mysqlinit/integration/conformance"
+	"github.com/mysqlinit/mysqlinit/internal/testserver"
+)
+
+// Kind describes a deployment.
+type Kind struct {
+	Name  string
+	About string            // how it is set up, for the document
+	Facts conformance.Facts // what it is expected to answer
+	start func(ctx context.Context, d *Deployment) error
+}
+
+// Kinds are all deployments.
+var Kinds = slices.Concat(single, []Kind{replica, galera, groupReplication, router})
+
+// ErrNotToBeHad is in the error of Start where a program cannot be fetched.
+var ErrNotToBeHad = errors.New("not to be had here")
+
+// Deployment is one that runs.
+type Deployment struct {
+	Kind
+	Version string  // what the server calls itself
+	Nodes   []*Node // the servers; the first takes writes
+	addr    string  // where programs connect
+	params  string  // what they have to say for that
+	proxy   *testserver.Process
+}
+
+// Node is one server of a deployment.
+type Node struct {
+	*testserver.Server
+	rejoin func(ctx context.Context, args []string) error // how it is started again, where that is more than a start
+}
+
+// Start fetches what is needed, starts the deployment and waits until it answers.
+func (k Kind) Start(ctx context.Context) (*Deployment, error) {
+	d := &Deployment{Kind: k}
+	err := k.start(ctx, d)
+	if err == nil {
+		if d.addr == "" {
+			d.addr = d.Nodes[0].Addr
+		}
+		err = d.readVersion(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", k.Name, err), d.Stop())
+	}
+	return d, nil
+}
+
+// Stop ends all of it and removes its folders.
+func (d *Deployment) Stop() error {
+	var errs []error
+	if d.proxy != nil {
+		errs = append(errs, d.proxy.Stop())
+	}
+	for _, n := range d.Nodes {
+		errs = append(errs, n.Stop())
+	}
+	return errors.Join(errs...)
+}
+
+// DSN returns a DSN for an account (testserver.Root or testserver.App), in the database test.
+// The parameters, such as "parseTime=true", may be empty.
+func (d *Deployment) DSN(account, params string) string {
+	dsn := account + "@tcp(" + d.addr + ")/test"
+	separator := "?"
+	for _, p := range []string{d.params, params} {
+		if p != "" {
+			dsn += separator + p
+			separator = "&"
+		}
+	}
+	return dsn
+}
+
+// Restart starts the node again, after Kill where it still runs, at its address and
+// with its data, with more arguments behind those that it had, and waits until it is
+// a member of its cluster again.
+func (n *Node) Restart(ctx context.Context, args ...string) error {
+	if n.rejoin != nil {
+		return n.rejoin(ctx, args)
+	}
+	return n.Server.Restart(ctx, args...)
+}
+
+// add starts another server of the deployment.
+func (d *Deployment) add(ctx context.Context, cfg testserver.Config) (*Node, error) {
+	s, err := testserver.Start(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{Server: s}
+	d.Nodes = append(d.Nodes, n)
+	return n, nil
+}
+
+func (d *Deployment) readVersion(ctx context.Context) error {
+	return withDB(d.DSN(testserver.Root, ""), func(db *sql.DB) error {
+		return db.QueryRowContext(ctx, "SELECT VERSION()").Scan(&d.Version)
+	})
+}
+
+// withDB opens a pool with the plain driver for as long as do runs.
+func withDB(dsn string, do func(*sql.DB) error) error {
+	db, err := sql.Open("mysql", dsn)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	return do(db)
+}
+
+// exec runs statements on a node, as root.
+func (n *Node) exec(ctx context.Context, statements ...string) error {
+	return withDB(n.DSN(testserver.Root, ""), func(db *sql.DB) error {
+		for _, statement := range statements {
+			if _, err := db.ExecContext(ctx, statement); err != nil {
+				return fmt.Errorf("%s: %w", statement, err)
+			}
+		}
+		return nil
+	})
+}
+
+// awaitValue waits until a query on the node, whose last column counts, gives a value.
+func (n *Node) awaitValue(ctx context.Context, query, want string) error {
+	return withDB(n.DSN(testserver.Root, ""), func(db *sql.DB) error {
+		return n.Await(ctx, func(ctx context.Context) error {
+			got, err := lastColumn(ctx, db, query)
+			if err == nil && got != want {
+				err = fmt.Errorf("%s: got %q, want %q", query, got, want)
+			}
+			return err
+		})
+	})
+}
+
+func lastColumn(ctx context.Context, db *sql.DB, query string) (value string, err error) {
+	rows, err := db.QueryContext(ctx, query)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = rows.Close() }()
+	columns, err := rows.Columns()
+	if err != nil {
+		return "", err
+	}
+	into := make([]any, len(columns))
+	for i := range into {
+		into[i] = new(sql.RawBytes)
+	}
+	into[len(into)-1] = &value
+	if !rows.Next() {
+		return "", errors.Join(rows.Err(), sql.ErrNoRows)
+	}
+	return value, rows.Scan(into...)
+}

@@ -1,0 +1,39 @@
+package servers
+
+import (
+	"context"
+
+	"github.com/mysqlinit/mysqlinit/integration/conformance"
+	"github.com/mysqlinit/mysqlinit/internal/testserver"
+)
+
+// single are deployments of one server.
+var single = []Kind{
+	alone("MariaDB 10.5", mariadb105, "",
+		conformance.Facts{Isolation: "tx_isolation", Format: "MIXED", Race: conformance.Vanished}),
+	alone("MariaDB 10.11", mariadb1011, "MIXED",
+		conformance.Facts{Isolation: "tx_isolation", LogBin: true, Format: "MIXED", Race: conformance.Vanished}),
+	alone("MariaDB 11.8", mariadb118, "MIXED",
+		conformance.Facts{Isolation: "both", LogBin: true, Format: "MIXED", Race: conformance.Changed}),
+	alone("MySQL 5.6", mysql56, "STATEMENT",
+		conformance.Facts{Isolation: "tx_isolation", LogBin: true, Format: "STATEMENT", Race: conformance.Vanished}),
+	alone("MySQL 9.7", mysql97, "ROW",
+		conformance.Facts{Isolation: "transaction_isolation", LogBin: true, Format: "ROW", Race: conformance.Vanished}),
+}
+
+// alone describes one server. The binary log's format is that server's default;
+// "" is for a server that keeps no log.
+func alone(name string, s source, binlog string, facts conformance.Facts) Kind {
+	about := "one server with its own defaults, and the binary log on"
+	if binlog == "" {
+		about = "one server with its own defaults: no binary log"
+	}
+	return Kind{Name: name, About: about, Facts: facts, start: func(ctx context.Context, d *Deployment) error {
+		program, err := s.program(ctx)
+		if err != nil {
+			return err
+		}
+		_, err = d.add(ctx, testserver.Config{Program: program, Binlog: binlog})
+		return err
+	}}
+}

