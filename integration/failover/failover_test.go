@@ -1,0 +1,158 @@
+//go:build matrix
+
+package failover
+
+import (
+	"database/sql"
+	"errors"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mysqlinit/mysqlinit/integration/servers"
+	"github.com/mysqlinit/mysqlinit/internal/testserver"
+)
+
+const createTable = "CREATE TABLE rows_written (id INT PRIMARY KEY) ENGINE=InnoDB"
+
+// deploy starts a deployment by its name.
+func deploy(t *testing.T, name string) *servers.Deployment {
+	t.Helper()
+	for _, k := range servers.Kinds {
+		if k.Name != name {
+			continue
+		}
+		d, err := k.Start(t.Context())
+		if errors.Is(err, servers.ErrNotToBeHad) && os.Getenv("CI") == "" {
+			t.Skip(err)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := d.Stop(); err != nil {
+				t.Error(err)
+			}
+		})
+		return d
+	}
+	t.Fatalf("no deployment is called %s", name)
+	return nil
+}
+
+// MySQL 5.6 knows tx_isolation, 9.7 transaction_isolation.
+func TestServerOfAnotherDialect(t *testing.T) {
+	old, current := deploy(t, "MySQL 5.6").Nodes[0], deploy(t, "MySQL 9.7").Nodes[0]
+	for _, n := range []*servers.Node{old, current} {
+		exec(t, openNode(t, n), createTable)
+	}
+	a := newAddress(t, old.Addr)
+	l, stop := start(t, a, testserver.Root, "time_zone="+url.QueryEscape("'+03:00'"), 0, session{"READ-COMMITTED", "ROW"})
+	l.await(t, "5.6", 100)
+	for range 3 { // there and back
+		a.to(current.Addr)
+		a.cut()
+		l.await(t, "9.7", 100)
+		a.to(old.Addr)
+		a.cut()
+		l.await(t, "5.6", 100)
+	}
+	stop()
+	l.verify(t, map[string]*servers.Node{"5.6": old, "9.7": current})
+}
+
+// A primary becomes read-only, and its replica takes over behind the same address.
+// Connections to the old primary stay open: rejectReadOnly closes each at its first
+// write.
+func TestPrimaryTurnsReadOnly(t *testing.T) {
+	d := deploy(t, "Replica")
+	primary, second := openNode(t, d.Nodes[0]), openNode(t, d.Nodes[1])
+	exec(t, primary, createTable)
+	a := newAddress(t, d.Nodes[0].Addr)
+	// As an account that read_only stops, and may not set binlog_format.
+	l, stop := start(t, a, testserver.App, "rejectReadOnly=true", 0, session{"READ-COMMITTED", "MIXED"})
+	l.await(t, "", 100)
+	exec(t, primary, "SET GLOBAL read_only = 1")
+	awaitSame(t, primary, second, "@@GLOBAL.gtid_current_pos")
+	exec(t, second, "STOP SLAVE", "SET GLOBAL read_only = 0")
+	a.to(d.Nodes[1].Addr)
+	l.await(t, "", 100)
+	stop()
+	l.verify(t, map[string]*servers.Node{"": d.Nodes[1]})
+}
+
+func awaitSame(t *testing.T, one, other *sql.DB, expr string) {
+	t.Helper()
+	for range 600 {
+		var a, b string
+		if err := errors.Join(one.QueryRow("SELECT "+expr).Scan(&a), other.QueryRow("SELECT "+expr).Scan(&b)); err != nil {
+			t.Fatal(err)
+		}
+		if a == b {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatalf("%s does not become the same", expr)
+}
+
+// A Galera node is killed under load; the address leads to another.
+func TestGaleraNodeIsKilled(t *testing.T) {
+	d := deploy(t, "Galera")
+	exec(t, openNode(t, d.Nodes[0]), createTable)
+	a := newAddress(t, d.Nodes[0].Addr)
+	l, stop := start(t, a, testserver.Root, "", 0, session{"READ-COMMITTED", "ROW"})
+	l.await(t, "", 100)
+	if err := d.Nodes[0].Kill(); err != nil {
+		t.Fatal(err)
+	}
+	a.to(d.Nodes[1].Addr)
+	l.await(t, "", 100)
+	stop()
+	l.verify(t, map[string]*servers.Node{"": d.Nodes[2]})
+	if err := d.Nodes[0].Restart(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A server comes back with another binlog_format: one that READ COMMITTED can write
+// under, then STATEMENT, for which the driver gives an account that may not change it no
+// connection, then ROW.
+func TestServerComesBackWithAnotherFormat(t *testing.T) {
+	node := deploy(t, "MariaDB 10.11").Nodes[0]
+	// Acknowledged rows have to outlive a kill.
+	restart := func(format string) {
+		t.Helper()
+		if err := node.Restart(t.Context(), "--binlog-format="+format, "--innodb-flush-log-at-trx-commit=1", "--sync-binlog=1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	restart("MIXED")
+	exec(t, openNode(t, node), createTable)
+	a := newAddress(t, node.Addr)
+	app, stopApp := start(t, a, testserver.App, "connectTimeout=5s", 0, session{"READ-COMMITTED", settled})
+	app.await(t, "", 50)
+	restart("STATEMENT")
+	app.awaitError(t, "1665")
+	refused := app.writes("")
+	time.Sleep(200 * time.Millisecond)
+	if got := app.writes(""); got != refused {
+		t.Errorf("%d rows were written under STATEMENT", got-refused)
+	}
+	root, stopRoot := start(t, a, testserver.Root, "guard=true", 1<<20, session{"READ-COMMITTED", "ROW"})
+	root.await(t, "", 50)
+	restart("ROW")
+	app.await(t, "", 50)
+	root.await(t, "", 50)
+	stopApp()
+	stopRoot()
+	app.verify(t, map[string]*servers.Node{"": node})
+	root.verify(t, map[string]*servers.Node{"": node})
+	for text := range app.errors {
+		if strings.Contains(text, "Cure: ") && !strings.Contains(text, "binlog_format = ROW") {
+			t.Error(text)
+		}
+	}
+}
