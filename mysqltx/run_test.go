@@ -307,7 +307,7 @@ func TestLateStatementsAreNotCommitted(t *testing.T) {
 	db := newDB(t)
 	db.SetMaxOpenConns(0)
 	var late sync.WaitGroup
-	for range 100 {
+	for range 200 {
 		ctx, cancel := context.WithCancel(t.Context())
 		err := mysqltx.Run(ctx, db, func(ctx context.Context, tx *sql.Tx) error {
 			for range 3 {
@@ -318,6 +318,7 @@ func TestLateStatementsAreNotCommitted(t *testing.T) {
 			}
 			time.Sleep(time.Millisecond)
 			cancel()
+			time.Sleep(50 * time.Microsecond) // for database/sql to see it first
 			return ctx.Err()
 		})
 		if !errors.Is(err, context.Canceled) {
