@@ -56,6 +56,7 @@ func run(t *testing.T, k servers.Kind) column {
 		}
 	})
 	c.version, _, _ = strings.Cut(d.Version, "-") // without the packager's
+	checkGolden(t, d)
 	c.cells = conformance.Run(t, d.Target())
 	return c
 }

@@ -1,0 +1,114 @@
+//go:build matrix
+
+package matrix
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/mysqlinit/mysqlinit/inspect"
+	"github.com/mysqlinit/mysqlinit/integration/servers"
+	"github.com/mysqlinit/mysqlinit/internal/testserver"
+)
+
+var golden = flag.Bool("golden", false, "write the golden files of check anew")
+
+// command builds the mysqlinit command once.
+var command = sync.OnceValues(func() (string, error) {
+	folder, err := os.MkdirTemp("", "mysqlinit-command-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(folder, "mysqlinit")
+	build := exec.Command("go", "build", "-o", path, "./cmd/mysqlinit")
+	build.Dir = "../.."
+	if output, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, output)
+	}
+	return path, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if path, err := command(); err == nil {
+		_ = os.RemoveAll(filepath.Dir(path))
+	}
+	os.Exit(code)
+}
+
+// checkGolden compares what "mysqlinit check" finds on each node, for both accounts,
+// with a golden file.
+func checkGolden(t *testing.T, d *servers.Deployment) {
+	t.Helper()
+	var b strings.Builder
+	check := func(label, dsn string) { fmt.Fprintf(&b, "%s\n%s\n", label, checked(t, dsn)) }
+	for _, account := range []string{testserver.App, testserver.Root} {
+		check("as "+account, d.DSN(account, ""))
+		for i, n := range d.Nodes[1:] {
+			check(fmt.Sprintf("node %d as %s", i+2, account), n.DSN(account, ""))
+		}
+	}
+	path := filepath.Join("testdata", "check", strings.ToLower(strings.ReplaceAll(d.Name, " ", "-"))+".txt")
+	if *golden {
+		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
+			t.Error(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Error(err)
+	}
+	if b.String() != string(want) {
+		t.Errorf("%s: got\n%s\nwant\n%s", path, b.String(), want)
+	}
+}
+
+// ports are those of a server that listens on another each time.
+var ports = regexp.MustCompile(`port [0-9]+|its own [0-9]+`)
+
+// checked returns the sessions and the findings of a check, and its exit code.
+func checked(t *testing.T, dsn string) string {
+	t.Helper()
+	path, err := command()
+	if err != nil {
+		t.Fatal(err)
+	}
+	output, err := exec.CommandContext(t.Context(), path, "check", "-json", dsn).Output()
+	exit, failed := errors.AsType[*exec.ExitError](err)
+	if err != nil && !failed {
+		t.Fatal(err)
+	}
+	code := 0
+	if failed {
+		code = exit.ExitCode()
+	}
+	var c struct {
+		Mysqlinit, Plain *inspect.State
+		Replica          string
+		Findings         []inspect.Finding
+	}
+	if err := json.Unmarshal(output, &c); err != nil {
+		t.Fatalf("%v: exit code %d, %s%s", err, code, output, exit.Stderr)
+	}
+	var b strings.Builder
+	state := func(s *inspect.State) string {
+		if s == nil {
+			return "no connection"
+		}
+		return s.Isolation + ", " + s.BinlogFormat
+	}
+	fmt.Fprintf(&b, "  exit code %d; mysqlinit: %s; plain: %s; replica: %s\n", code, state(c.Mysqlinit), state(c.Plain), c.Replica)
+	for _, f := range c.Findings {
+		fmt.Fprintf(&b, "  %s %s: %s\n", f.Severity, f.ID, ports.ReplaceAllString(f.What, "PORT"))
+	}
+	return b.String()
+}
