@@ -33,6 +33,7 @@ type attempt struct {
 	doomed     error       // not to be committed: why a part of it could not be undone
 	committing bool        // COMMIT may have been sent
 	clean      bool        // nothing is open on the connection
+	unclear    bool        // the session's counters did not tell how the transaction was lost, and never will
 	over       atomic.Bool // what still has its context has outlived it
 }
 
@@ -88,6 +89,7 @@ func (s *settings) once(ctx context.Context, db *sql.DB, conn session, fn func(c
 	if err == nil {
 		return false, nil
 	}
+	a.unclear = errors.Is(err, ErrTransactionLost) && db != nil // a connection of the caller's stays
 	reason := a.rollback(ctx, err, again)
 	if again && reason != nil {
 		return false, &unrepeatableError{err: err, reason: reason}
@@ -124,7 +126,7 @@ func (a *attempt) run(ctx context.Context, fn func(context.Context, *sql.Tx) err
 	switch {
 	case ctx.Err() != nil:
 		return notCommitted(ctx)
-	case a.doomed != nil && (errors.Is(a.doomed, ErrTransactionLost) || a.opts.retryable(a.doomed)):
+	case a.doomed != nil && (isFinal(a.doomed) || a.opts.retryable(a.doomed)):
 		return a.doomed
 	case a.doomed != nil:
 		return fmt.Errorf("%w: %w", ErrTransactionLost, a.doomed)
@@ -206,6 +208,11 @@ func (a *attempt) rollback(ctx context.Context, cause error, again bool) (reason
 		cleanup, cancel := cleanupContext(ctx)
 		defer cancel()
 		_, err := a.conn.ExecContext(cleanup, "ROLLBACK")
+		if err == nil && a.opts.contained {
+			// Two statements have ended one transaction. For lost, which counts, this
+			// begins another, which autocommitOn ends.
+			_, err = a.conn.ExecContext(cleanup, "START TRANSACTION")
+		}
 		a.clean = err == nil
 	}
 	// Otherwise the context has ended, and database/sql rolls back when the statements
@@ -230,9 +237,12 @@ func (a *attempt) wholly(ctx context.Context) error {
 }
 
 // settle leaves the connection to the next user as it was, and closes one that
-// cannot be.
+// cannot be, or whose counters are of no use.
 func (a *attempt) settle(ctx context.Context) {
 	a.over.Store(true)
+	if a.unclear {
+		a.clean = false
+	}
 	if a.clean && a.opts.contained {
 		cleanup, cancel := cleanupContext(ctx)
 		defer cancel()

@@ -270,7 +270,8 @@ func TestAnswersToCommit(t *testing.T) {
 	}{
 		1213: {2, false}, 3101: {2, false}, 1020: {2, false}, 1205: {2, false}, 1047: {2, false}, 9007: {2, false},
 		3100: {1, false}, 1197: {1, false}, 1290: {1, false}, 1792: {1, false}, 1836: {1, false},
-		1180: {1, true}, 1317: {1, true}, 1053: {1, true}, 1105: {1, true},
+		1180: {1, true}, // but for a deadlock, which the matrix shows
+		1317: {1, true}, 1053: {1, true}, 1105: {1, true},
 	} {
 		execAll(t, direct, "DELETE FROM mysqltx_log WHERE id > 2")
 		proxy := newCutter(t, s.Addr, "COMMIT", false, 1)

@@ -53,19 +53,18 @@ func TestRunCommitsNoHalf(t *testing.T) {
 	cfg := testserver.Config{Args: []string{"--innodb-rollback-on-timeout=ON", "--innodb-lock-wait-timeout=1"}}
 	onBoth(t, cfg, func(t *testing.T, s *testserver.Server) {
 		for _, loss := range losses {
-			half := func(run runner) (committed int, err error) {
+			// half writes before and after the loss, which comes in the first call only.
+			half := func(run runner) (calls, before, after int, err error) {
 				db := open(t, s, "")
 				execAll(t, db, "DELETE FROM mysqltx_log WHERE id > 2")
-				db.SetMaxOpenConns(3)
-				calls := 0
 				err = run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
-					calls++
-					return errors.Join(write(ctx, tx, "before"), loss.lose(ctx, db, tx), write(ctx, tx, "after"))
+					err := write(ctx, tx, "before")
+					if calls++; calls == 1 {
+						err = errors.Join(err, loss.lose(ctx, db, tx))
+					}
+					return errors.Join(err, write(ctx, tx, "after"))
 				})
-				if calls != 1 {
-					t.Errorf("%d calls of the function", calls)
-				}
-				// Whatever is still open in a pooled session would be committed by this.
+				// What is still open in a pooled session would be committed by this.
 				for range 3 {
 					tx, err := db.BeginTx(t.Context(), nil)
 					if err != nil {
@@ -77,24 +76,95 @@ func TestRunCommitsNoHalf(t *testing.T) {
 						t.Errorf("a session comes back with autocommit %d, %v", autocommit, err)
 					}
 				}
-				return count(t, open(t, s, ""), "mysqltx_log WHERE entry IN ('before', 'after')"), err
+				direct := open(t, s, "")
+				return calls, count(t, direct, "mysqltx_log WHERE entry = 'before'"), count(t, direct, "mysqltx_log WHERE entry = 'after'"), err
 			}
 			t.Run(loss.name, func(t *testing.T) {
-				committed, err := half(plainLoop)
-				if err != nil || committed != loss.kept+1 {
-					t.Errorf("the plain loop committed %d rows and returned %v; it is here to show what goes wrong", committed, err)
+				calls, before, after, err := half(plainLoop)
+				if err != nil || calls != 1 || before != loss.kept || after != 1 {
+					t.Errorf("the plain loop: %d calls, %d rows before, %d after, %v; it is here to show what goes wrong", calls, before, after, err)
 				}
-				committed, err = half(run)
-				if !errors.Is(err, mysqltx.ErrTransactionLost) || committed != loss.kept {
-					t.Errorf("Run committed %d rows and returned %v", committed, err)
+				calls, before, after, err = half(run)
+				if loss.kept > 0 { // a statement that commits
+					if !errors.Is(err, mysqltx.ErrTransactionLost) || calls != 1 || before != 1 || after != 0 {
+						t.Errorf("Run: %d calls, %d rows before, %d after, %v", calls, before, after, err)
+					}
+				} else if err != nil || calls != 2 || before != 1 || after != 1 {
+					t.Errorf("Run: %d calls, %d rows before, %d after, %v", calls, before, after, err)
 				}
 				withoutSentinel := func(ctx context.Context, db *sql.DB, fn func(context.Context, *sql.Tx) error) error {
 					return mysqltx.Run(ctx, db, fn, mysqltx.WithSentinel(false))
 				}
-				if committed, err = half(withoutSentinel); err != nil || committed != loss.kept+1 {
-					t.Errorf("without the sentinel Run committed %d rows and returned %v", committed, err)
+				calls, before, after, err = half(withoutSentinel)
+				if err != nil || calls != 1 || before != loss.kept || after != 1 {
+					t.Errorf("without the sentinel: %d calls, %d rows before, %d after, %v", calls, before, after, err)
 				}
 			})
+		}
+	})
+}
+
+// What Run itself sends keeps the counters in step, also where COMMIT fails.
+func TestCountersStayInStep(t *testing.T) {
+	onBoth(t, testserver.Config{}, func(t *testing.T, s *testserver.Server) {
+		direct := open(t, s, "")
+		locker, err := direct.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = locker.Close() }()
+		db := open(t, s, "lock_wait_timeout=1")
+		db.SetMaxOpenConns(1)
+		calls := 0
+		err = mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+			err := write(ctx, tx, "entry")
+			switch calls++; calls {
+			case 1: // COMMIT fails with 1205
+				execAll(t, locker, "FLUSH TABLES WITH READ LOCK")
+			case 2:
+				wantNumber(t, loseDeadlock(ctx, direct, tx), 1213)
+			}
+			return err
+		}, mysqltx.WithOnRetry(func(_ context.Context, r mysqltx.Retry) {
+			if r.Attempt == 1 {
+				execAll(t, locker, "UNLOCK TABLES")
+			}
+		}))
+		if err != nil || calls != 3 {
+			t.Errorf("%d calls, %v", calls, err)
+		}
+		wantCount(t, direct, "mysqltx_log WHERE id > 2", 1)
+	})
+}
+
+// A loss is a rollback for certain only where the session has never run what commits by
+// itself.
+func TestRunDoesNotGuess(t *testing.T) {
+	onBoth(t, testserver.Config{}, func(t *testing.T, s *testserver.Server) {
+		for _, statements := range [][]string{{"TRUNCATE mysqltx_users"}, {"COMMIT"}, {"BEGIN"}} {
+			db := open(t, s, "")
+			db.SetMaxIdleConns(1)
+			execAll(t, db, statements...) // before, on the same connection
+			calls := 0
+			err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+				if calls++; calls == 1 {
+					wantNumber(t, loseDeadlock(ctx, db, tx), 1213)
+				}
+				return nil
+			})
+			if calls != 1 || !errors.Is(err, mysqltx.ErrTransactionLost) {
+				t.Errorf("%q: %d calls, %v", statements, calls, err)
+			}
+			// That connection is closed, and the next has run nothing yet.
+			calls = 0
+			if err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+				if calls++; calls == 1 {
+					wantNumber(t, loseDeadlock(ctx, db, tx), 1213)
+				}
+				return nil
+			}); err != nil || calls != 2 {
+				t.Errorf("%q, then: %d calls, %v", statements, calls, err)
+			}
 		}
 	})
 }
@@ -137,9 +207,11 @@ func TestRunKnowsACauseThatIsNotReturned(t *testing.T) {
 
 // On MariaDB 11.6 and later, at REPEATABLE READ, 1020 ends the transaction.
 func TestRecordChanged(t *testing.T) {
-	db := openDSN(t, testserver.AnyDSN(t))
+	testDSN := testserver.AnyDSN(t)
+	db := openDSN(t, testDSN)
 	setUp(t, db)
 	race := func(run runner) (calls, committed int, err error) {
+		db := openDSN(t, testDSN) // whose connections have run no DDL
 		execAll(t, db, "DELETE FROM mysqltx_users", "DELETE FROM mysqltx_log WHERE id > 2")
 		err = run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
 			calls++
@@ -166,8 +238,8 @@ func TestRecordChanged(t *testing.T) {
 	if _, committed, err := race(plainLoop); committed != 1 || err != nil {
 		t.Errorf("the plain loop committed %d rows and returned %v; it is here to show what goes wrong", committed, err)
 	}
-	if _, committed, err := race(run); committed != 0 || !errors.Is(err, mysqltx.ErrTransactionLost) {
-		t.Errorf("Run committed %d rows and returned %v", committed, err)
+	if calls, committed, err := race(run); calls != 2 || committed != 0 || number(err) != 1062 { // its second call has the row before its eyes
+		t.Errorf("Run: %d calls, %d rows committed, %v", calls, committed, err)
 	}
 	calls := 0
 	err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {

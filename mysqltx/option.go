@@ -9,9 +9,9 @@ import (
 )
 
 // DefaultAttempts is how often [Run] runs a function at most, the first time
-// included, without [WithAttempts]. The waits between them add up to about three
-// seconds on average, and to six and a half at most.
-const DefaultAttempts = 10
+// included, without [WithAttempts]. The waits between them add up to about eight
+// seconds on average, and to seventeen at most.
+const DefaultAttempts = 15
 
 // Option changes how [Run] works.
 type Option func(*settings) error

@@ -604,6 +604,18 @@ func TestContextOutlivesItsRun(t *testing.T) {
 	wantCount(t, db, "mysqltx_log WHERE id > 2", 1)
 }
 
+func TestDeadlockInCommit(t *testing.T) {
+	for message, want := range map[string]bool{
+		"Got error 149 - 'Lock deadlock; Retry transaction' during COMMIT": true,
+		"Got error 1490 - 'something' during COMMIT":                       false,
+		"Got error 6 - 'No such device or address' during COMMIT":          false,
+	} {
+		if got := mysqltx.IsRetryable(fmt.Errorf("wrapped: %w", &mysql.MySQLError{Number: 1180, SQLState: [5]byte{'H', 'Y', '0', '0', '0'}, Message: message})); got != want {
+			t.Errorf("%s: %v", message, got)
+		}
+	}
+}
+
 func TestErrors(t *testing.T) {
 	for number, want := range map[uint16]struct{ duplicate, retryable bool }{
 		1062: {true, false}, 1022: {true, false}, 1586: {true, false},
