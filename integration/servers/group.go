@@ -35,7 +35,6 @@ func startGroup(ctx context.Context, d *Deployment) error {
 			"--loose-group-replication-group-name=" + group, "--loose-group-replication-local-address=" + member,
 			"--loose-group-replication-group-seeds=" + strings.Join(members, ","),
 			"--loose-group-replication-ssl-mode=DISABLED", "--loose-group-replication-recovery-use-ssl=OFF",
-			"--loose-group-replication-member-expel-timeout=0",
 			"--loose-group-replication-single-primary-mode=OFF", "--loose-group-replication-enforce-update-everywhere-checks=ON",
 		}})
 		if err != nil {
