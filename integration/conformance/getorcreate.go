@@ -75,7 +75,7 @@ func raceForKeys(t *testing.T, w way, table string, dbs ...*sql.DB) {
 	if sum.ok != keys*keyRacers || sum.created != keys {
 		t.Errorf("%s: %s", w.name, &sum)
 	}
-	wantValue(t, dbs[0], fmt.Sprintf("COUNT(*) FROM %s WHERE name LIKE '%s-%%'", table, w.name), fmt.Sprint(keys))
+	await(t, dbs[0], fmt.Sprintf("COUNT(*) FROM %s WHERE name LIKE '%s-%%'", table, w.name), fmt.Sprint(keys))
 }
 
 func (s *suite) getOrCreate(t *testing.T) string {
