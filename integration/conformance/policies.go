@@ -1,8 +1,10 @@
 package conformance
 
 import (
+	"context"
 	"database/sql"
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -12,16 +14,8 @@ func (s *suite) policies(t *testing.T) string {
 	if s.facts.Format == "" {
 		return notHere
 	}
-	formats := []string{s.facts.Format}
 	root := openPlain(t, s.Root)
-	if s.Private {
-		_, err := root.ExecContext(t.Context(), "SET GLOBAL binlog_format = 'STATEMENT'")
-		fact(t, s, "SET GLOBAL binlog_format = 'STATEMENT'", number(err), func(f Facts) uint16 { return f.FixedFormat })
-		if err == nil {
-			formats = []string{"STATEMENT", "MIXED", "ROW"}
-			defer exec(t, root, "SET GLOBAL binlog_format = '"+s.facts.Format+"'")
-		}
-	}
+	formats := s.globalFormats(t, root)
 	accounts := []account{s.accountOf(t, s.Root)}
 	if s.App != "" {
 		accounts = append(accounts, s.accountOf(t, s.App))
@@ -34,10 +28,32 @@ func (s *suite) policies(t *testing.T) string {
 			t.Run(fmt.Sprintf("%s, may set %v", format, a.maySet), func(t *testing.T) { s.policiesOf(t, a, format) })
 		}
 	}
-	if len(formats) == 1 {
-		return "ok under " + formats[0]
+	cell := "ok under " + strings.Join(formats, ", ")
+	if s.Want != nil && s.Want.FixedFormat != 0 {
+		cell += fmt.Sprintf("; another: %d", s.Want.FixedFormat)
 	}
-	return "ok under all three"
+	if s.Want != nil && s.Want.OnlyRow != 0 {
+		cell += fmt.Sprintf("; writes but in ROW: %d", s.Want.OnlyRow)
+	}
+	return cell
+}
+
+// globalFormats returns the formats to try, and sees to it that the server's own comes back.
+func (s *suite) globalFormats(t *testing.T, root *sql.DB) []string {
+	if !s.Private {
+		return []string{s.facts.Format}
+	}
+	_, err := root.ExecContext(t.Context(), "SET GLOBAL binlog_format = 'STATEMENT'")
+	fact(t, s, "SET GLOBAL binlog_format = 'STATEMENT'", number(err), func(f Facts) uint16 { return f.FixedFormat })
+	if err != nil {
+		return []string{s.facts.Format}
+	}
+	t.Cleanup(func() {
+		if _, err := root.ExecContext(context.WithoutCancel(t.Context()), "SET GLOBAL binlog_format = '"+s.facts.Format+"'"); err != nil {
+			t.Error(err)
+		}
+	})
+	return []string{"STATEMENT", "MIXED", "ROW"}
 }
 
 func (s *suite) policiesOf(t *testing.T, a account, global string) {

@@ -16,7 +16,8 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-var galera = Kind{
+// Galera is a cluster whose nodes certify each other's transactions.
+var Galera = Kind{
 	Name:  "Galera",
 	About: "MariaDB 10.11: three nodes, all of which take writes; no binary log",
 	Facts: conformance.Facts{Isolation: "tx_isolation", Format: "ROW", Race: conformance.Vanished, Wsrep: true, FixedFormat: 1231, Conflicts: []uint16{1213}},

@@ -9,7 +9,8 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-var groupReplication = Kind{
+// GroupReplication is the same of MySQL's.
+var GroupReplication = Kind{
 	Name:  "Group Replication",
 	About: "MySQL 9.7: three nodes in multi-primary mode, with its checks for that on",
 	Facts: conformance.Facts{Isolation: "transaction_isolation", LogBin: true, Format: "ROW", Race: conformance.Vanished, Conflicts: []uint16{3101, 1180}, Serializable: 3098, OnlyRow: 3098},
@@ -34,7 +35,6 @@ func startGroup(ctx context.Context, d *Deployment) error {
 			"--loose-group-replication-group-name=" + group, "--loose-group-replication-local-address=" + member,
 			"--loose-group-replication-group-seeds=" + strings.Join(members, ","),
 			"--loose-group-replication-ssl-mode=DISABLED", "--loose-group-replication-recovery-use-ssl=OFF",
-			"--loose-group-replication-member-expel-timeout=0",
 			"--loose-group-replication-single-primary-mode=OFF", "--loose-group-replication-enforce-update-everywhere-checks=ON",
 		}})
 		if err != nil {

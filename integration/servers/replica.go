@@ -9,7 +9,8 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-var replica = Kind{
+// Replica is a primary with a replica.
+var Replica = Kind{
 	Name:  "Replica",
 	About: "MariaDB 10.11: a primary, and a read-only replica that logs what it replicates; both with the default format",
 	Facts: conformance.Facts{Isolation: "tx_isolation", LogBin: true, Format: "MIXED", Race: conformance.Vanished},

@@ -9,7 +9,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/mysqlinit/mysqlinit/integration/conformance"
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
@@ -24,7 +23,7 @@ type Kind struct {
 }
 
 // Kinds are all deployments.
-var Kinds = slices.Concat(single, []Kind{replica, galera, groupReplication, router})
+var Kinds = []Kind{MariaDB105, MariaDB1011, MariaDB118, MySQL56, MySQL97, Replica, Galera, GroupReplication, Router}
 
 // ErrNotToBeHad is in the error of Start where a program cannot be fetched.
 var ErrNotToBeHad = errors.New("not to be had here")

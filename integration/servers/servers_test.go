@@ -33,7 +33,7 @@ func started(t *testing.T, k Kind) *Deployment {
 
 // A node that is killed comes back with what it had, and gets what it missed.
 func TestKilledNodeComesBack(t *testing.T) {
-	for _, k := range []Kind{single[3], replica, galera, groupReplication} {
+	for _, k := range []Kind{MySQL56, Replica, Galera, GroupReplication} {
 		t.Run(k.Name, func(t *testing.T) {
 			d := started(t, k)
 			first, last := d.Nodes[0], d.Nodes[len(d.Nodes)-1]
@@ -70,7 +70,7 @@ func TestKilledNodeComesBack(t *testing.T) {
 
 // More clients than the server has connections: the suite runs over shared ones indeed.
 func TestRouterShares(t *testing.T) {
-	d := started(t, router)
+	d := started(t, Router)
 	db, err := mysqlinit.Open(d.DSN(testserver.Root, ""))
 	if err != nil {
 		t.Fatal(err)

@@ -7,19 +7,19 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-// single are deployments of one server.
-var single = []Kind{
-	alone("MariaDB 10.5", mariadb105, "",
-		conformance.Facts{Isolation: "tx_isolation", Format: "MIXED", Race: conformance.Vanished}),
-	alone("MariaDB 10.11", mariadb1011, "MIXED",
-		conformance.Facts{Isolation: "tx_isolation", LogBin: true, Format: "MIXED", Race: conformance.Vanished}),
-	alone("MariaDB 11.8", mariadb118, "MIXED",
-		conformance.Facts{Isolation: "both", LogBin: true, Format: "MIXED", Race: conformance.Changed}),
-	alone("MySQL 5.6", mysql56, "STATEMENT",
-		conformance.Facts{Isolation: "tx_isolation", LogBin: true, Format: "STATEMENT", Race: conformance.Vanished}),
-	alone("MySQL 9.7", mysql97, "ROW",
-		conformance.Facts{Isolation: "transaction_isolation", LogBin: true, Format: "ROW", Race: conformance.Vanished}),
-}
+// Deployments of one server.
+var (
+	MariaDB105 = alone("MariaDB 10.5", mariadb105, "",
+		conformance.Facts{Isolation: "tx_isolation", Format: "MIXED", Race: conformance.Vanished})
+	MariaDB1011 = alone("MariaDB 10.11", mariadb1011, "MIXED",
+		conformance.Facts{Isolation: "tx_isolation", LogBin: true, Format: "MIXED", Race: conformance.Vanished})
+	MariaDB118 = alone("MariaDB 11.8", mariadb118, "MIXED",
+		conformance.Facts{Isolation: "both", LogBin: true, Format: "MIXED", Race: conformance.Changed})
+	MySQL56 = alone("MySQL 5.6", mysql56, "STATEMENT",
+		conformance.Facts{Isolation: "tx_isolation", LogBin: true, Format: "STATEMENT", Race: conformance.Vanished})
+	MySQL97 = alone("MySQL 9.7", mysql97, "ROW",
+		conformance.Facts{Isolation: "transaction_isolation", LogBin: true, Format: "ROW", Race: conformance.Vanished})
+)
 
 // alone describes one server. The binary log's format is that server's default;
 // "" is for a server that keeps no log.

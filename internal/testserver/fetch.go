@@ -17,7 +17,7 @@ var fetchScript string
 func Fetch(ctx context.Context, name string) (folder string, err error) {
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", fetchScript, "fetch.sh", name)
 	if output, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%s: %w", bytes.TrimSpace(output), err)
+		return "", fmt.Errorf("%s (%w)", bytes.TrimSpace(output), err)
 	}
 	return filepath.Join(cacheFolder(), name), nil
 }

@@ -22,7 +22,7 @@ mariadb-11.8) from=trixie packages=mariadb-server-core program=usr/sbin/mariadbd
 esac
 
 fail() {
-	[ -z "${work:-}" ] || tail -n 5 "$work/log" >&2
+	[ ! -s "${work:-}/log" ] || tail -n 5 "$work/log" >&2
 	echo "$name cannot be fetched: $*" >&2
 	exit 1
 }

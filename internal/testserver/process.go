@@ -52,18 +52,18 @@ func StartProcess(folder string, env []string, argv ...string) (*Process, error)
 }
 
 func (p *Process) start(argv []string) error {
-	p.keeper = exec.Command("/bin/sh", append([]string{"-c", keep, "keep", p.Folder}, argv...)...)
-	p.keeper.Env = append(os.Environ(), p.env...)
-	detach(p.keeper)
-	orders, err := p.keeper.StdinPipe()
+	keeper := exec.Command("/bin/sh", append([]string{"-c", keep, "keep", p.Folder}, argv...)...)
+	keeper.Env = append(os.Environ(), p.env...)
+	detach(keeper)
+	orders, err := keeper.StdinPipe()
 	if err != nil {
 		return err
 	}
-	output, err := p.keeper.StdoutPipe()
+	output, err := keeper.StdoutPipe()
 	if err != nil {
 		return err
 	}
-	if err := p.keeper.Start(); err != nil {
+	if err := keeper.Start(); err != nil {
 		return err
 	}
 	ended := make(chan struct{})
@@ -71,7 +71,7 @@ func (p *Process) start(argv []string) error {
 		_, _ = io.Copy(io.Discard, output)
 		close(ended)
 	}()
-	p.orders, p.ended = orders, ended
+	p.keeper, p.orders, p.ended = keeper, orders, ended
 	return nil
 }
 
