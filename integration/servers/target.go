@@ -13,9 +13,9 @@ func (d *Deployment) Target() conformance.Target {
 	}
 	for _, n := range d.Nodes[1:] {
 		if d.Facts.Conflicts != nil {
-			t.Others = append(t.Others, n.DSN(testserver.Root, ""))
+			t.Others = append(t.Others, n.DSN(testserver.Root, d.params))
 		} else {
-			t.Replica = n.DSN(testserver.App, "")
+			t.Replica = n.DSN(testserver.App, d.params)
 		}
 	}
 	return t
