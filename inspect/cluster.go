@@ -62,6 +62,32 @@ func galeraSyncWait(f *facts) Finding {
 	}
 }
 
+// galeraPrepared: seen on MariaDB 10.11 with Galera 4, see docs/servers.md.
+func galeraPrepared(f *facts) Finding {
+	if f.status == nil || f.cfg == nil || f.cfg.InterpolateParams {
+		return none
+	}
+	return Finding{
+		Severity: Warning,
+		What:     "statements with arguments are prepared on the server, in a Galera cluster",
+		Why:      "where another node's transaction wins while one is prepared, executed or closed, no error comes: what was written is gone, and COMMIT still succeeds",
+		Cure:     "interpolateParams=true in the DSN; or mysqltx.Run, which notices; or all writes to one node",
+	}
+}
+
+func groupFormat(f *facts) Finding {
+	format := f.session["binlog_format"]
+	if len(f.member) == 0 || format == "" || format == "ROW" {
+		return none
+	}
+	return Finding{
+		Severity: Error,
+		What:     "this session of a replication group's member logs in " + format + " format",
+		Why:      "the group refuses its writes with error 3098; it takes ROW only",
+		Cure:     "in my.cnf of each member: [mysqld] binlog_format = ROW",
+	}
+}
+
 func groupState(f *facts) Finding {
 	if len(f.member) == 0 || f.member["member_state"] == "ONLINE" {
 		return none

@@ -35,6 +35,8 @@ var rules = []rule{
 	{"read-timeout-unset", driverDocs + "#readtimeout", readTimeout},
 	{"galera-state", mariadbDocs + "galera-cluster/high-availability/monitoring-mariadb-galera-cluster", galeraState},
 	{"galera-sync-wait", mariadbDocs + "galera-cluster/", galeraSyncWait},
+	{"galera-prepared", mariadbDocs + "galera-cluster/", galeraPrepared},
+	{"group-replication-format", mysqlDocs + "group-replication-requirements.html", groupFormat},
 	{"group-replication-state", mysqlDocs + "group-replication-server-states.html", groupState},
 	{"proxy", ourDocs, proxy},
 	{"forwarded", driverDocs + "#dsn-data-source-name", forwarded},
