@@ -1,0 +1,106 @@
+// Package wire is a proxy between a client and a server that counts their round trips
+// and delays what they send.
+package wire
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/mysqlinit/mysqlinit/internal/testserver"
+)
+
+// Proxy passes on what both sides send.
+type Proxy struct {
+	Addr string
+
+	listener net.Listener
+	delay    time.Duration // each way
+	trips    atomic.Int64
+	all      sync.WaitGroup
+}
+
+// New starts a proxy to a server on a loopback port. It delays each way by delay.
+func New(server string, delay time.Duration) (*Proxy, error) {
+	listener, err := testserver.Listen()
+	if err != nil {
+		return nil, err
+	}
+	p := &Proxy{Addr: listener.Addr().String(), listener: listener, delay: delay}
+	p.all.Go(func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			p.all.Go(func() { p.serve(client, server) })
+		}
+	})
+	return p, nil
+}
+
+// Close stops the proxy. Connections must have been closed by then.
+func (p *Proxy) Close() error {
+	err := p.listener.Close()
+	p.all.Wait()
+	return err
+}
+
+// Trips returns how often clients have sent something and got an answer, or the
+// server's greeting, which answers the connecting, since the last call.
+func (p *Proxy) Trips() int { return int(p.trips.Swap(0)) }
+
+func (p *Proxy) serve(client net.Conn, addr string) {
+	time.Sleep(2 * p.delay) // the connecting
+	server, err := net.Dial("tcp", addr)
+	if err != nil {
+		_ = client.Close()
+		return
+	}
+	var asked atomic.Bool // since the last answer
+	asked.Store(true)     // by connecting
+	var both sync.WaitGroup
+	both.Go(func() { p.pass(server, client, func() { asked.Store(true) }) })
+	both.Go(func() {
+		p.pass(client, server, func() {
+			if asked.Swap(false) {
+				p.trips.Add(1)
+			}
+		})
+	})
+	both.Wait()
+}
+
+// pass copies until one side closes, each piece late by the delay, and in order.
+func (p *Proxy) pass(to, from net.Conn, seen func()) {
+	type piece struct {
+		data []byte
+		due  time.Time
+	}
+	pieces := make(chan piece, 1024)
+	go func() {
+		defer close(pieces)
+		for {
+			buffer := make([]byte, 1<<14)
+			n, err := from.Read(buffer)
+			if err != nil {
+				return
+			}
+			seen()
+			pieces <- piece{buffer[:n], time.Now().Add(p.delay)}
+		}
+	}()
+	for next := range pieces {
+		if p.delay > 0 {
+			time.Sleep(time.Until(next.due))
+		}
+		if _, err := to.Write(next.data); err != nil {
+			break
+		}
+	}
+	_ = to.Close()
+	_ = from.Close()
+	for range pieces { // until the reader has seen that
+	}
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"fmt"
+	"image/color"
+	"os"
+	"path/filepath"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/plotutil"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgsvg"
+)
+
+// line is a curve of a plot. A point's value is an estimate.
+type line struct {
+	name   string
+	xs     []float64
+	values []estimate
+}
+
+// drawLines writes a plot with error bars, its x axis logarithmic.
+func drawLines(path, title, xLabel, yLabel string, logY bool, lines []line) error {
+	p := newPlot(title, xLabel, yLabel)
+	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, doublings(lines[0].xs)
+	if logY {
+		p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
+	} else {
+		p.Y.Min = 0
+	}
+	for i, l := range lines {
+		points := make(plotter.XYs, len(l.xs))
+		errs := make(plotter.YErrors, len(l.xs))
+		for k, v := range l.values {
+			points[k] = plotter.XY{X: l.xs[k], Y: v.median}
+			errs[k].Low, errs[k].High = v.median-v.low, v.high-v.median
+		}
+		curve, dots, err := plotter.NewLinePoints(points)
+		if err != nil {
+			return err
+		}
+		curve.Color, dots.Color, dots.Shape = plotutil.Color(i), plotutil.Color(i), draw.CircleGlyph{}
+		bars, err := plotter.NewYErrorBars(struct {
+			plotter.XYs
+			plotter.YErrors
+		}{points, errs})
+		if err != nil {
+			return err
+		}
+		bars.Color = plotutil.Color(i)
+		p.Add(curve, dots, bars)
+		p.Legend.Add(l.name, curve, dots)
+	}
+	return save(p, path, 5*vg.Inch)
+}
+
+// drawBars writes a plot of one bar for each name.
+func drawBars(path, title, xLabel string, names []string, values []float64) error {
+	p := newPlot(title, xLabel, "")
+	bars, err := plotter.NewBarChart(plotter.Values(values), vg.Points(12))
+	if err != nil {
+		return err
+	}
+	bars.Horizontal, bars.Color, bars.LineStyle.Width = true, color.RGBA{R: 70, G: 130, B: 180, A: 255}, 0
+	p.Add(bars)
+	p.NominalY(names...)
+	p.X.Min = 0
+	return save(p, path, vg.Points(float64(60+22*len(names))))
+}
+
+func newPlot(title, xLabel, yLabel string) *plot.Plot {
+	p := plot.New()
+	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, xLabel, yLabel
+	p.BackgroundColor = color.White // also for dark pages
+	p.Legend.Top, p.Legend.Left = true, true
+	p.Add(plotter.NewGrid())
+	return p
+}
+
+func save(p *plot.Plot, path string, height vg.Length) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	canvas := vgsvg.New(8*vg.Inch, height)
+	p.Draw(draw.New(canvas))
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	_, err = canvas.WriteTo(f)
+	return err
+}
+
+// doublings marks the sizes that were measured.
+func doublings(xs []float64) plot.ConstantTicks {
+	var ticks plot.ConstantTicks
+	for _, x := range xs {
+		ticks = append(ticks, plot.Tick{Value: x, Label: fmt.Sprint(x)})
+	}
+	return ticks
+}
+
+// lines turns what has grown into curves.
+func (g grown) lines() (all []line) {
+	for i, name := range g.names {
+		l := line{name: name}
+		for k, size := range g.sizes {
+			l.xs = append(l.xs, float64(size))
+			l.values = append(l.values, g.values[k][i])
+		}
+		all = append(all, l)
+	}
+	return all
+}

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/mysqlinit/mysqlinit/bench/internal/wire"
+)
+
+// latencies are those of the network, each way; the first is without the proxy.
+var latencies = []struct {
+	name  string
+	proxy bool
+	delay time.Duration
+}{
+	{"no proxy", false, 0},
+	{"proxy", true, 0},
+	{"1 ms each way", true, time.Millisecond},
+	{"10 ms each way", true, 10 * time.Millisecond},
+}
+
+// operation is what is timed, on a pool of one connection.
+type operation struct {
+	name       string
+	contenders []contender
+	prepare    func(ctx context.Context, db *sql.DB) (run func() error, err error)
+}
+
+var operations = []operation{
+	{"new connection", connecting[:7], func(ctx context.Context, db *sql.DB) (func() error, error) {
+		db.SetMaxIdleConns(0)
+		return func() error {
+			conn, err := db.Conn(ctx)
+			if err != nil {
+				return err
+			}
+			return conn.Close()
+		}, nil
+	}},
+	{"QueryRow", querying, func(ctx context.Context, db *sql.DB) (func() error, error) {
+		return func() error { return db.QueryRowContext(ctx, "SELECT 1").Scan(new(int)) }, nil
+	}},
+	{"prepared Exec", querying, func(ctx context.Context, db *sql.DB) (func() error, error) {
+		stmt, err := db.PrepareContext(ctx, "DO ?")
+		if err != nil {
+			return nil, err
+		}
+		return func() error {
+			_, err := stmt.ExecContext(ctx, 1)
+			return err
+		}, nil
+	}},
+	{"1,000 rows", querying, func(ctx context.Context, db *sql.DB) (func() error, error) {
+		return func() error {
+			rows, err := db.QueryContext(ctx, "SELECT id, name FROM bench_rows")
+			if err != nil {
+				return err
+			}
+			n := 0
+			for rows.Next() {
+				var id int
+				var name string
+				if err := rows.Scan(&id, &name); err != nil {
+					return err
+				}
+				n++
+			}
+			if n != 1000 {
+				return fmt.Errorf("%d rows", n)
+			}
+			return rows.Close()
+		}, nil
+	}},
+}
+
+// timing is what an operation took, for one latency.
+type timing struct {
+	operation, latency string
+	paired
+	allocations []float64 // by contender, a call; only without the proxy
+}
+
+func timeAll(ctx context.Context, s server, samples int) (timings []timing, err error) {
+	for _, latency := range latencies {
+		behind := s
+		if latency.proxy {
+			proxy, err := wire.New(s.addr, latency.delay)
+			if err != nil {
+				return nil, err
+			}
+			defer func() { _ = proxy.Close() }()
+			behind.addr = proxy.Addr
+		}
+		for _, op := range operations {
+			// Where the network is slow, its time is all there is.
+			n := samples
+			if latency.delay >= 10*time.Millisecond {
+				n = max(10, samples/5)
+			}
+			t, err := timeOne(ctx, behind, op, n, !latency.proxy)
+			if err != nil {
+				return nil, fmt.Errorf("%s, %s: %w", op.name, latency.name, err)
+			}
+			t.latency = latency.name
+			timings = append(timings, t)
+		}
+	}
+	return timings, nil
+}
+
+// timeOne measures all contenders in turns, each time in another order, on connections
+// that are renewed now and then: which core serves one makes a difference.
+func timeOne(ctx context.Context, s server, op operation, samples int, allocations bool) (t timing, err error) {
+	t.operation = op.name
+	runs := make([]func() error, len(op.contenders))
+	const renewals = 10
+	for renewal := range renewals {
+		dbs := make([]*sql.DB, len(op.contenders))
+		for i, c := range op.contenders {
+			if renewal == 0 {
+				t.names, t.seconds = append(t.names, c.name), append(t.seconds, nil)
+			}
+			if dbs[i], err = c.open(s); err != nil {
+				return t, fmt.Errorf("%s: %w", c.name, err)
+			}
+			defer func() { _ = dbs[i].Close() }()
+			dbs[i].SetMaxOpenConns(1)
+			if runs[i], err = op.prepare(ctx, dbs[i]); err != nil {
+				return t, fmt.Errorf("%s: %w", c.name, err)
+			}
+			if err := runs[i](); err != nil {
+				return t, fmt.Errorf("%s: %w", c.name, err)
+			}
+		}
+		for round := range max(1, samples/renewals) {
+			for k := range runs {
+				i := (k + round) % len(runs)
+				start := time.Now()
+				if err := runs[i](); err != nil {
+					return t, err
+				}
+				t.seconds[i] = append(t.seconds[i], time.Since(start).Seconds())
+			}
+		}
+		if allocations && renewal == renewals-1 {
+			for _, run := range runs {
+				n, err := allocationsOf(run)
+				if err != nil {
+					return t, err
+				}
+				t.allocations = append(t.allocations, n)
+			}
+		}
+		for _, db := range dbs {
+			_ = db.Close()
+		}
+	}
+	return t, nil
+}
+
+// allocationsOf returns the allocations of one call, as the median of several: those of
+// goroutines that are ending are among them.
+func allocationsOf(run func() error) (float64, error) {
+	var counts []float64
+	for range 7 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		const calls = 20
+		for range calls {
+			if err := run(); err != nil {
+				return 0, err
+			}
+		}
+		runtime.ReadMemStats(&after)
+		counts = append(counts, float64(after.Mallocs-before.Mallocs)/calls)
+	}
+	slices.Sort(counts)
+	return counts[len(counts)/2], nil
+}
