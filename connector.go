@@ -20,6 +20,7 @@ import (
 // [Driver.OpenConnector].
 type Connector struct {
 	parent       driver.Connector
+	heedsContext bool // the parent's Connect ends with its context
 	driver       *Driver
 	session      *session
 	interceptors []sqlmw.Interceptor
@@ -105,7 +106,7 @@ func (d *Driver) connector(parent driver.Connector, ours params) (*Connector, er
 	if err := s.check(); err != nil {
 		return nil, err
 	}
-	return &Connector{parent: parent, driver: d, session: newSession(s, ours), interceptors: s.interceptors}, nil
+	return &Connector{parent: parent, heedsContext: ours.heedsContext, driver: d, session: newSession(s, ours), interceptors: s.interceptors}, nil
 }
 
 // Driver returns a driver with the same options, so that wrappers which open
@@ -125,7 +126,9 @@ func (c *Connector) Close() error {
 // connection is closed. What the parent's own Connect returned comes back as it
 // was, and so does an interceptor's error; a failed preparation is an
 // [*InitError]; when ctx has ended, its error; when connectTimeout has, one
-// whose Timeout method returns true. No error is [driver.ErrBadConn].
+// whose Timeout method returns true. No error is [driver.ErrBadConn]. A dialer that ignores
+// its context cannot hold Connect for longer, unless it is registered with the MySQL driver
+// under the very name "tcp" or "unix".
 func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if len(c.interceptors) > 0 {
 		return c.connectIntercepted(ctx)
@@ -139,9 +142,16 @@ func (c *Connector) connectPrepared(ctx context.Context) (driver.Conn, error) {
 	defer cancel()
 	var phase atomic.Value
 	phase.Store(phaseConnect)
-	conn, err := await(bounded, func() (driver.Conn, error) {
+	open := func() (driver.Conn, error) {
 		return c.connect(bounded, func(p string) { phase.Store(p) })
-	})
+	}
+	var conn driver.Conn
+	var err error
+	if c.heedsContext {
+		conn, err = open()
+	} else {
+		conn, err = await(bounded, open)
+	}
 	if err == nil {
 		return conn, nil
 	}

@@ -155,6 +155,16 @@ type params struct {
 	changedByCallback bool       // a BeforeConnect may change any of it for one connection
 	multiStatements   bool       // a query may be several statements
 	dialTimeout       time.Duration
+	heedsContext      bool // connecting ends with its context
+}
+
+// readConfig notes what the driver's configuration says about it.
+func (p *params) readConfig(cfg *mysql.Config) {
+	p.changedByCallback = hasBeforeConnect(cfg)
+	p.multiStatements = cfg.MultiStatements || p.changedByCallback
+	p.dialTimeout = cfg.Timeout
+	// The driver heeds it, and so does the net package; not all of the user's code.
+	p.heedsContext = (cfg.Net == "tcp" || cfg.Net == "unix") && cfg.DialFunc == nil && !p.changedByCallback
 }
 
 // add takes one parameter, its value unescaped.
@@ -286,7 +296,7 @@ func parseDSN(dsn string) (*mysql.Config, params, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, params{}, err
 	}
-	ours.multiStatements, ours.dialTimeout = cfg.MultiStatements, cfg.Timeout
+	ours.readConfig(cfg)
 	return cfg, ours, nil
 }
 
@@ -349,8 +359,7 @@ func takeParams(cfg *mysql.Config) (params, error) {
 		}
 	}
 	ours.variables, ours.sentByDriver = nil, ours.variables
-	ours.changedByCallback = hasBeforeConnect(cfg)
-	ours.multiStatements, ours.dialTimeout = cfg.MultiStatements || ours.changedByCallback, cfg.Timeout
+	ours.readConfig(cfg)
 	return ours, errors.Join(errs...)
 }
 
