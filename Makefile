@@ -36,9 +36,11 @@ fuzz: server ## Fuzz the DSN, the error texts and, on a server, the guard, a min
 	$(GO) test -run='^$$' -fuzz=FuzzInitErrorHidesLiterals -fuzztime=60s .
 	$(GO) test -run='^$$' -fuzz=FuzzGuardMissesNothing -fuzztime=60s .
 
-bench: server ## Compare a query's time and allocations with the plain driver's
-	$(GO) test -run='^$$' -bench=Guard .
-	$(GO) test -run='^$$' -bench=Query -benchtime=3000x .
+bench: server mysql ## Measure all that docs/performance.md shows, and write it (10 minutes; the machine should be quiet)
+	cd bench && $(GO) run ./performance -update ../docs/performance.md
+
+bench-quick: server ## The same on MariaDB alone, roughly, in less than a minute, on the screen
+	@cd bench && $(GO) run ./performance -quick
 
 bench-getorcreate: server mysql ## Compare ways to get or create a row, into docs/get-or-create.md (4 minutes)
 	cd bench && $(GO) run ./getorcreate -update ../docs/get-or-create.md
@@ -49,4 +51,4 @@ server: # Install a MariaDB server where none is found
 mysql: # Fetch a MySQL server for the tests where none is found
 	@[ -n "$$MYSQLINIT_TEST_DSN" ] && [ -z "$$CI" ] || sh internal/testserver/fetch.sh mysql || echo "trying without"
 
-.PHONY: help demo test matrix lint fuzz bench bench-getorcreate server mysql
+.PHONY: help demo test matrix lint fuzz bench bench-quick bench-getorcreate server mysql

@@ -52,16 +52,16 @@ type attempt struct {
 // calls for is tried on the same connection. A SET of several items is applied
 // whole or not at all.
 func (s *session) setVariables(ctx context.Context, conn driver.Conn) (form, error) {
-	f := s.firstForm()
-	if known := s.learned.Load(); known != nil {
-		f = *known
+	take := s.learned.Load()
+	if take == nil {
+		take = s.take(s.firstForm())
 	}
 	var tried []attempt
 	for {
-		text := s.setText(f, s.variables)
+		f, text := take.form, take.text
 		err := exec(ctx, conn, text)
 		if err == nil {
-			s.learn(f, tried)
+			s.learn(take, tried)
 			return f, nil
 		}
 		serverErr, ok := errors.AsType[*mysql.MySQLError](err)
@@ -73,9 +73,17 @@ func (s *session) setVariables(ctx context.Context, conn driver.Conn) (form, err
 		if len(tried) == mostForms || slices.ContainsFunc(tried, func(a attempt) bool { return a.form == next }) {
 			return f, s.refusedError(tried)
 		}
-		f = next
+		take = s.take(next)
 	}
 }
+
+// take is a SET that may be sent: its form, and the text.
+type take struct {
+	form form
+	text string
+}
+
+func (s *session) take(f form) *take { return &take{f, s.setText(f, s.variables)} }
 
 // firstForm is what is tried on a server of which nothing is known.
 func (s *session) firstForm() form {
@@ -162,11 +170,12 @@ func refusedToSet(tried []attempt) *attempt {
 	return nil
 }
 
-// learn keeps the form that worked, and logs it where it is news.
-func (s *session) learn(f form, tried []attempt) {
-	if known := s.learned.Swap(&f); known != nil && *known == f {
+// learn keeps the SET that worked, and logs its form where it is news.
+func (s *session) learn(worked *take, tried []attempt) {
+	if known := s.learned.Swap(worked); known == worked || known != nil && known.form == worked.form {
 		return
 	}
+	f := worked.form
 	attrs := []any{slog.String("binlogFormat", [...]string{"left alone", "set to ROW", "asserted not to be STATEMENT"}[f.binlog])}
 	if s.names(f) {
 		attrs = append(attrs, slog.String("isolationVariable", f.name))

@@ -357,3 +357,30 @@ func TestThePoolHoldsTheDriversOwnConnection(t *testing.T) {
 		t.Errorf("%v allocations a query, with the plain driver %v", allocs[1], allocs[0])
 	}
 }
+
+// What preparing a connection allocates, against the variables in a plain DSN.
+func TestConnectAllocations(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "ROW"})
+	allocations := func(db *sql.DB) float64 {
+		db.SetMaxIdleConns(0)
+		return testing.AllocsPerRun(100, func() {
+			conn, err := db.Conn(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := conn.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	plain, err := sql.Open("mysql", s.DSN(testserver.Root, "tx_isolation='READ-COMMITTED'&binlog_format='ROW'"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	inDSN, prepared := allocations(plain), allocations(open(t, s.DSN(testserver.Root, "")))
+	t.Logf("%.0f, with variables in a plain DSN %.0f", prepared, inDSN)
+	if prepared > inDSN+12 {
+		t.Errorf("%.0f allocations a connection, with variables in a plain DSN %.0f", prepared, inDSN)
+	}
+}

@@ -35,7 +35,7 @@ type session struct {
 
 	introducer string // of our literals' character set, where the connection's may be none they are valid in
 
-	learned atomic.Pointer[form] // what the last SET that succeeded looked like
+	learned atomic.Pointer[take] // the last SET that succeeded
 }
 
 func newSession(chosen settings, of params) *session {

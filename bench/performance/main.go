@@ -20,12 +20,13 @@ import (
 
 // effort is how much is measured.
 type effort struct {
+	servers                                []bool // whether it is MySQL
 	samples, storms, queries, transactions int
 }
 
 var (
-	full  = effort{samples: 200, storms: 9, queries: 6400, transactions: 2560}
-	quick = effort{samples: 30, storms: 2, queries: 640, transactions: 256}
+	full  = effort{servers: []bool{false, true}, samples: 200, storms: 9, queries: 6400, transactions: 2560}
+	quick = effort{servers: []bool{false}, samples: 20, storms: 2, queries: 640, transactions: 256}
 )
 
 func main() {
@@ -47,7 +48,7 @@ func main() {
 
 func run(ctx context.Context, e effort, document string) error {
 	var all []measured
-	for _, isMySQL := range []bool{false, true} {
+	for _, isMySQL := range e.servers {
 		m, err := measure(ctx, e, isMySQL)
 		if err != nil {
 			return err
