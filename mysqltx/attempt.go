@@ -32,7 +32,9 @@ type attempt struct {
 
 	doomed     error       // not to be committed: why a part of it could not be undone
 	committing bool        // COMMIT may have been sent
+	allowed    bool        // WithRetryIf has said so of what COMMIT returned
 	clean      bool        // nothing is open on the connection
+	endedTwice bool        // by a COMMIT, and by a ROLLBACK after it
 	unclear    bool        // the session's counters did not tell how the transaction was lost, and never will
 	over       atomic.Bool // what still has its context has outlived it
 }
@@ -102,7 +104,7 @@ func (a *attempt) repeatable(err error) bool {
 	if a.committing && isAmbiguous(err) {
 		return a.opts.idempotent
 	}
-	return a.opts.retryable(err)
+	return a.allowed || a.opts.retryable(err)
 }
 
 // run begins the transaction, runs fn and commits.
@@ -178,7 +180,10 @@ func (a *attempt) commit(ctx context.Context) error {
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()) && a.tx.Rollback() == nil: // the same
 		a.clean = true
 		return notCommitted(ctx)
-	case rolledBack(err), number(err) != 0 && a.opts.retryIf != nil && a.opts.retryIf(err):
+	case rolledBack(err):
+		return err
+	case number(err) != 0 && a.opts.retryIf != nil && a.opts.retryIf(err):
+		a.allowed = true
 		return err
 	}
 	return &AmbiguousCommitError{Err: err}
@@ -208,12 +213,7 @@ func (a *attempt) rollback(ctx context.Context, cause error, again bool) (reason
 		cleanup, cancel := cleanupContext(ctx)
 		defer cancel()
 		_, err := a.conn.ExecContext(cleanup, "ROLLBACK")
-		if err == nil && a.opts.contained {
-			// Two statements have ended one transaction. For lost, which counts, this
-			// begins another, which autocommitOn ends.
-			_, err = a.conn.ExecContext(cleanup, "START TRANSACTION")
-		}
-		a.clean = err == nil
+		a.clean, a.endedTwice = err == nil, true
 	}
 	// Otherwise the context has ended, and database/sql rolls back when the statements
 	// that still run have ended: nothing that is sent here comes surely after them.
@@ -246,7 +246,13 @@ func (a *attempt) settle(ctx context.Context) {
 	if a.clean && a.opts.contained {
 		cleanup, cancel := cleanupContext(ctx)
 		defer cancel()
-		_, err := a.conn.ExecContext(cleanup, autocommitOn)
+		var err error
+		if a.endedTwice { // and lost counts: this begins another, which autocommitOn ends
+			_, err = a.conn.ExecContext(cleanup, "START TRANSACTION")
+		}
+		if err == nil {
+			_, err = a.conn.ExecContext(cleanup, autocommitOn)
+		}
 		a.clean = err == nil
 	}
 	if !a.clean {
