@@ -52,16 +52,16 @@ type attempt struct {
 // calls for is tried on the same connection. A SET of several items is applied
 // whole or not at all.
 func (s *session) setVariables(ctx context.Context, conn driver.Conn) (form, error) {
-	take := s.learned.Load()
-	if take == nil {
-		take = s.take(s.firstForm())
+	set := s.learned.Load()
+	if set == nil {
+		set = s.statement(s.firstForm())
 	}
 	var tried []attempt
 	for {
-		f, text := take.form, take.text
+		f, text := set.form, set.text
 		err := exec(ctx, conn, text)
 		if err == nil {
-			s.learn(take, tried)
+			s.learn(set, tried)
 			return f, nil
 		}
 		serverErr, ok := errors.AsType[*mysql.MySQLError](err)
@@ -73,17 +73,19 @@ func (s *session) setVariables(ctx context.Context, conn driver.Conn) (form, err
 		if len(tried) == mostForms || slices.ContainsFunc(tried, func(a attempt) bool { return a.form == next }) {
 			return f, s.refusedError(tried)
 		}
-		take = s.take(next)
+		set = s.statement(next)
 	}
 }
 
-// take is a SET that may be sent: its form, and the text.
-type take struct {
+// setStatement is a SET that may be sent.
+type setStatement struct {
 	form form
 	text string
 }
 
-func (s *session) take(f form) *take { return &take{f, s.setText(f, s.variables)} }
+func (s *session) statement(f form) *setStatement {
+	return &setStatement{f, s.setText(f, s.variables)}
+}
 
 // firstForm is what is tried on a server of which nothing is known.
 func (s *session) firstForm() form {
@@ -171,7 +173,7 @@ func refusedToSet(tried []attempt) *attempt {
 }
 
 // learn keeps the SET that worked, and logs its form where it is news.
-func (s *session) learn(worked *take, tried []attempt) {
+func (s *session) learn(worked *setStatement, tried []attempt) {
 	if known := s.learned.Swap(worked); known == worked || known != nil && known.form == worked.form {
 		return
 	}

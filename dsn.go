@@ -156,10 +156,12 @@ type params struct {
 	multiStatements   bool       // a query may be several statements
 	dialTimeout       time.Duration
 	heedsContext      bool // connecting ends with its context
+	knowsDriver       bool // the driver's configuration was read: it is ours to make connections of
 }
 
 // readConfig notes what the driver's configuration says about it.
 func (p *params) readConfig(cfg *mysql.Config) {
+	p.knowsDriver = true
 	p.changedByCallback = hasBeforeConnect(cfg)
 	p.multiStatements = cfg.MultiStatements || p.changedByCallback
 	p.dialTimeout = cfg.Timeout

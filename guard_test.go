@@ -425,6 +425,30 @@ func TestGuardKnowsMysqltx(t *testing.T) {
 	})
 }
 
+// What a wrapped connector does about autocommit is not known.
+func TestGuardOverWrapDoesNotGuessAutocommit(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	cfg, err := mysql.ParseDSN(s.DSN(testserver.Root, "autocommit=0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	parent, err := mysql.NewConnector(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := mysqlinit.Wrap(parent, mysqlinit.WithGuard(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := sql.OpenDB(c)
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	execAll(t, db, "SET autocommit = 0", "SET autocommit = 1")
+	if got := readVariable(t, db, "@@autocommit"); got != "0" {
+		t.Errorf("the next user got autocommit %s", got)
+	}
+}
+
 func TestGuardKeepsAConfigsParams(t *testing.T) {
 	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
 	for _, callback := range []bool{false, true} {

@@ -29,13 +29,13 @@ type session struct {
 	guard           bool
 	restored        []variable // variables, and those that the driver sent
 	repeatable      bool       // the SET alone makes a session again what prepare made it
-	autocommits     bool       // autocommit is the server's: nothing here sets it
+	autocommits     bool       // autocommit is the server's default, which is on: nothing here sets it
 	chains          bool       // a COMMIT may open a transaction: completion_type is set
 	multiStatements bool       // a query may be several statements
 
 	introducer string // of our literals' character set, where the connection's may be none they are valid in
 
-	learned atomic.Pointer[take] // the last SET that succeeded
+	learned atomic.Pointer[setStatement] // the last that succeeded
 }
 
 func newSession(chosen settings, of params) *session {
@@ -57,7 +57,7 @@ func newSession(chosen settings, of params) *session {
 	if chosen.connectTimeout.given {
 		s.timeout = chosen.connectTimeout.value
 	}
-	s.autocommits = !of.changedByCallback && !slices.ContainsFunc(s.initCommands, func(command string) bool {
+	s.autocommits = of.knowsDriver && !of.changedByCallback && !slices.ContainsFunc(s.initCommands, func(command string) bool {
 		return effectOf(command, true)&sticks != 0
 	})
 	for _, v := range s.restored {

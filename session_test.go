@@ -347,7 +347,7 @@ func TestUsersVariableIsBlamedNotOurs(t *testing.T) {
 			}
 			// Also where the format turned out to be STATEMENT before it.
 			assertion := testSession(t, "/?"+test.query)
-			assertion.learned.Store(assertion.take(form{name: newName, binlog: assertBinlog, galera: true}))
+			assertion.learned.Store(assertion.statement(form{name: newName, binlog: assertBinlog, galera: true}))
 			conn.answer = func(query string) error {
 				if strings.Contains(query, "IF(") {
 					return serverError(1231, "Variable can't be set to the value of '%s'", statementFormatText)

@@ -30,7 +30,7 @@ func (s *session) verifySession(ctx context.Context, conn driver.Conn, f form) e
 		}
 		if name != f.name { // the SET did not say the name: learn it, to ask once the next time
 			f.name = name
-			s.learned.Store(s.take(f))
+			s.learned.Store(s.statement(f))
 		}
 		return mismatch(query, row, wantLevel, wantFormat)
 	}

@@ -49,7 +49,7 @@ func mayNotSet(f *facts) Finding {
 	}
 	return Finding{
 		Severity: Info,
-		What:     "this account may not set binlog_format, which is " + format,
+		What:     "this account's own grants do not let it set binlog_format, which is " + format,
 		Why:      "READ COMMITTED needs no more: the driver checks the format in the same statement instead of setting it; with MIXED, InnoDB logs the rows of READ COMMITTED transactions",
 	}
 }

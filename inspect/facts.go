@@ -3,6 +3,7 @@ package inspect
 import (
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -16,7 +17,7 @@ func (f *facts) isReplica() bool { return len(f.replica) > 0 }
 func (f *facts) on(name string) bool { return isOn(f.global[name]) }
 
 func isOn(value string) bool {
-	switch strings.ToUpper(value) {
+	switch strings.ToUpper(strings.TrimSpace(value)) {
 	case "ON", "1", "YES", "TRUE":
 		return true
 	}
@@ -107,53 +108,52 @@ func (f *facts) asked() (names []string) {
 
 var variableName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)
 
-// ignored returns what the configuration sets and the session does not show:
-// literals only, for what else means the server knows.
+// ignored returns what the configuration sets and the session does not show: where
+// the two can be compared, for servers show many values in words of their own.
 func (f *facts) ignored() (found []string) {
-	for _, name := range f.asked() {
-		for key, value := range f.cfg.Params {
-			if strings.ToLower(key) != name {
-				continue
-			}
-			got, known := f.session[name]
-			want, literal := literalValue(value)
-			if known && literal && !same(name, want, got) {
-				found = append(found, name)
-			}
+	if f.cfg == nil {
+		return nil
+	}
+	for key, want := range f.cfg.Params {
+		name := strings.ToLower(key)
+		if got, known := f.session[name]; known && differ(name, want, got) {
+			found = append(found, name)
 		}
 	}
-	return found
+	slices.Sort(found)
+	return slices.Compact(found)
 }
 
-var literal = regexp.MustCompile(`^\s*(?:'([^'\\]*)'|([0-9]+|[Oo][Nn]|[Oo][Ff][Ff]))\s*$`)
+var quoted = regexp.MustCompile(`^\s*'([^'\\]*)'\s*$`)
 
-func literalValue(value string) (string, bool) {
-	match := literal.FindStringSubmatch(value)
-	if match == nil {
-		return "", false
+// differ tells whether a value certainly is not the one that was asked for.
+func differ(name, want, got string) bool {
+	switch name {
+	case "transaction_isolation", "tx_isolation", "binlog_format", "time_zone":
+		match := quoted.FindStringSubmatch(want)
+		return match != nil && !strings.EqualFold(match[1], got)
+	case "sql_mode": // a mode may stand for several
+		match := quoted.FindStringSubmatch(want)
+		if match == nil {
+			return false
+		}
+		shown := strings.Split(strings.ToUpper(got), ",")
+		return slices.ContainsFunc(strings.Split(strings.ToUpper(match[1]), ","), func(mode string) bool {
+			return mode != "" && !slices.Contains(shown, mode)
+		})
 	}
-	return match[1] + match[2], true
+	if a, err := strconv.ParseFloat(strings.TrimSpace(want), 64); err == nil {
+		if b, err := strconv.ParseFloat(got, 64); err == nil {
+			return a != b
+		}
+	}
+	return isSwitch(want) && isSwitch(got) && isOn(want) != isOn(got)
 }
 
-// same compares what was asked for with what is shown.
-func same(name, want, got string) bool {
-	fold := func(value string) string {
-		switch value = strings.ToUpper(strings.TrimSpace(value)); value {
-		case "1":
-			return "ON"
-		case "0":
-			return "OFF"
-		}
-		return value
-	}
-	if name == "sql_mode" { // a mode may stand for several
-		shown := strings.Split(fold(got), ",")
-		for mode := range strings.SplitSeq(fold(want), ",") {
-			if mode != "" && !slices.Contains(shown, mode) {
-				return false
-			}
-		}
+func isSwitch(value string) bool {
+	switch strings.ToUpper(strings.TrimSpace(value)) {
+	case "ON", "OFF", "0", "1":
 		return true
 	}
-	return fold(want) == fold(got)
+	return false
 }

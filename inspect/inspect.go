@@ -19,7 +19,7 @@ func WithConfig(cfg *mysql.Config) Option {
 	return func(s *settings) { s.cfg = cfg }
 }
 
-// Session reads one session of db, and its server, in eight to ten round trips, one more in a
+// Session reads one session of db, and its server, in seven to ten round trips, one more in a
 // cluster. It changes nothing. What the account may not see is left
 // out, or said to be unknown. Its errors are the driver's and the server's, as they were.
 func Session(ctx context.Context, db *sql.DB, opts ...Option) (report *Report, err error) {

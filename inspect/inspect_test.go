@@ -72,6 +72,27 @@ func TestSession(t *testing.T) {
 	}
 }
 
+// An account that may only read sees which tables have keys, too.
+func TestReadOnlyAccount(t *testing.T) {
+	for _, isMySQL := range []bool{false, true} {
+		s := testserver.New(t, testserver.Config{MySQL: isMySQL, Binlog: "ROW"})
+		root := open(t, s.DSN(testserver.Root, ""))
+		for _, statement := range []string{"CREATE TABLE keyed (id INT PRIMARY KEY) ENGINE=InnoDB", "CREATE USER reader@'%'", "GRANT SELECT ON test.* TO reader@'%'"} {
+			if _, err := root.Exec(statement); err != nil {
+				t.Fatal(err)
+			}
+		}
+		report, err := inspect.Session(t.Context(), open(t, s.DSN("reader", "")))
+		if err != nil || inspect.Worst(report.Findings) > inspect.Info {
+			t.Errorf("%+v, %v", report, err)
+		}
+		report, err = inspect.Session(t.Context(), open(t, "root@tcp("+s.Addr+")/mysql"))
+		if err != nil || slices.ContainsFunc(report.Findings, func(f inspect.Finding) bool { return f.ID == "not-innodb" || f.ID == "no-primary-key" }) {
+			t.Errorf("%+v, %v", report, err)
+		}
+	}
+}
+
 // MariaDB 10.11 does not know SHOW BINARY LOG STATUS, and is asked once more.
 func TestRoundTrips(t *testing.T) {
 	s := testserver.New(t, testserver.Config{})

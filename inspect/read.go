@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
@@ -27,32 +28,24 @@ type facts struct {
 
 // table is one that takes no part in transactions, or has no primary key.
 type table struct {
-	name, engine string
-	hasPrimary   bool
+	name          string
+	transactional bool // its engine has transactions
+	hasPrimary    bool
 }
 
-// maxTables bounds how many are read and named.
+// maxTables bounds how many are named.
 const maxTables = 10
+
+// systemSchemas are the server's own, whose tables are as they are.
+var systemSchemas = []string{"mysql", "sys", "performance_schema", "information_schema"}
 
 // variables are what the findings are about. A server does not have all of them.
 var variables = strings.Fields(`
 	autocommit binlog_do_db binlog_format binlog_ignore_db group_replication_group_name init_connect
 	innodb_deadlock_detect innodb_read_only innodb_rollback_on_timeout innodb_snapshot_isolation log_bin
 	log_replica_updates log_slave_updates max_binlog_cache_size port read_only replicate_do_db
-	replicate_do_table replicate_ignore_db replicate_ignore_table replicate_wild_do_table
-	replicate_wild_ignore_table sql_mode super_read_only transaction_isolation tx_isolation version version_comment
+	replicate_ignore_db sql_mode super_read_only transaction_isolation tx_isolation version version_comment
 	wait_timeout wsrep_on wsrep_sync_wait`)
-
-// Server errors that mean "not here" or "not for this account".
-const (
-	errAccessDenied        = 1044
-	errSyntax              = 1064
-	errTableAccessDenied   = 1142
-	errNoSuchTable         = 1146
-	errUnknownTable        = 1109
-	errNeedsPrivilege      = 1227
-	errUnknownSystemObject = 1193
-)
 
 func read(ctx context.Context, conn *sql.Conn, cfg *mysql.Config) (*facts, error) {
 	f := &facts{cfg: cfg}
@@ -69,7 +62,7 @@ func read(ctx context.Context, conn *sql.Conn, cfg *mysql.Config) (*facts, error
 	if f.global, err = pairs(ctx, conn, "SHOW GLOBAL VARIABLES WHERE Variable_name IN "+in); err != nil {
 		return nil, err
 	}
-	if f.grants, err = column(ctx, conn, "SHOW GRANTS FOR CURRENT_USER()"); err != nil && !denied(err) {
+	if f.grants, err = column(ctx, conn, "SHOW GRANTS FOR CURRENT_USER()"); err != nil && !refused(err) {
 		return nil, err
 	}
 	if f.replica, err = row(ctx, conn, "SHOW REPLICA STATUS", "SHOW SLAVE STATUS"); err != nil {
@@ -79,7 +72,7 @@ func read(ctx context.Context, conn *sql.Conn, cfg *mysql.Config) (*facts, error
 		return nil, err
 	}
 	if f.on("wsrep_on") {
-		if f.status, err = pairs(ctx, conn, "SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_cluster_status', 'wsrep_local_state_comment', 'wsrep_ready', 'wsrep_cluster_size')"); err != nil {
+		if f.status, err = pairs(ctx, conn, "SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_cluster_status', 'wsrep_local_state_comment', 'wsrep_ready')"); err != nil {
 			return nil, err
 		}
 	}
@@ -88,7 +81,7 @@ func read(ctx context.Context, conn *sql.Conn, cfg *mysql.Config) (*facts, error
 			return nil, err
 		}
 	}
-	if f.database != "" {
+	if f.database != "" && !slices.Contains(systemSchemas, strings.ToLower(f.database)) {
 		if err := f.readTables(ctx, conn); err != nil {
 			return nil, err
 		}
@@ -98,11 +91,14 @@ func read(ctx context.Context, conn *sql.Conn, cfg *mysql.Config) (*facts, error
 }
 
 func (f *facts) readTables(ctx context.Context, conn *sql.Conn) (err error) {
-	rows, err := conn.QueryContext(ctx, `SELECT t.TABLE_NAME, COALESCE(t.ENGINE, ''), k.CONSTRAINT_NAME IS NOT NULL
-		FROM information_schema.TABLES t LEFT JOIN information_schema.TABLE_CONSTRAINTS k
-			ON k.TABLE_SCHEMA = t.TABLE_SCHEMA AND k.TABLE_NAME = t.TABLE_NAME AND k.CONSTRAINT_TYPE = 'PRIMARY KEY'
+	// Not TABLE_CONSTRAINTS: MariaDB hides that from accounts that may only read.
+	rows, err := conn.QueryContext(ctx, `SELECT t.TABLE_NAME, COALESCE(e.TRANSACTIONS, '') = 'YES', k.TABLE_NAME IS NOT NULL
+		FROM information_schema.TABLES t
+			LEFT JOIN information_schema.ENGINES e ON e.ENGINE = t.ENGINE
+			LEFT JOIN (SELECT DISTINCT TABLE_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND COLUMN_KEY = 'PRI') k
+				ON k.TABLE_NAME = t.TABLE_NAME
 		WHERE t.TABLE_SCHEMA = DATABASE() AND t.TABLE_TYPE = 'BASE TABLE'
-			AND (k.CONSTRAINT_NAME IS NULL OR t.ENGINE <> 'InnoDB')
+			AND (k.TABLE_NAME IS NULL OR COALESCE(e.TRANSACTIONS, '') <> 'YES')
 		ORDER BY t.TABLE_NAME`)
 	if err != nil {
 		return err
@@ -110,7 +106,7 @@ func (f *facts) readTables(ctx context.Context, conn *sql.Conn) (err error) {
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
 		var t table
-		if err := rows.Scan(&t.name, &t.engine, &t.hasPrimary); err != nil {
+		if err := rows.Scan(&t.name, &t.transactional, &t.hasPrimary); err != nil {
 			return err
 		}
 		f.tables = append(f.tables, t)
@@ -153,19 +149,20 @@ func column(ctx context.Context, conn *sql.Conn, query string) (values []string,
 	return values, rows.Err()
 }
 
+// errNeedsPrivilege says that the query is known.
+const errNeedsPrivilege = 1227
+
 // row reads the first row by the names of its columns, in lower case; with no
-// row the map is empty. Of several queries it takes the first that the server knows, and
-// returns nil where it knows none or the account may not ask.
+// row the map is empty. Of several queries it takes the first that the server answers, and
+// returns nil where it refuses all: it does not know them, or the account may not ask.
 func row(ctx context.Context, conn *sql.Conn, queries ...string) (map[string]string, error) {
 	for _, query := range queries {
 		values, err := firstRow(ctx, conn, query)
-		switch {
-		case err == nil:
-			return values, nil
-		case denied(err):
-			return nil, nil
-		case !unknown(err):
-			return nil, err
+		if err == nil || !refused(err) {
+			return values, err
+		}
+		if serverErr, _ := errors.AsType[*mysql.MySQLError](err); serverErr.Number == errNeedsPrivilege {
+			break
 		}
 	}
 	return nil, nil
@@ -198,25 +195,8 @@ func firstRow(ctx context.Context, conn *sql.Conn, query string) (values map[str
 	return values, nil
 }
 
-func number(err error) uint16 {
-	if serverErr, ok := errors.AsType[*mysql.MySQLError](err); ok {
-		return serverErr.Number
-	}
-	return 0
-}
-
-func denied(err error) bool {
-	switch number(err) {
-	case errAccessDenied, errTableAccessDenied, errNeedsPrivilege:
-		return true
-	}
-	return false
-}
-
-func unknown(err error) bool {
-	switch number(err) {
-	case errSyntax, errNoSuchTable, errUnknownTable, errUnknownSystemObject:
-		return true
-	}
-	return false
+// refused tells an answer of the server's, or of a proxy's, from a connection's end.
+func refused(err error) bool {
+	_, ok := errors.AsType[*mysql.MySQLError](err)
+	return ok
 }

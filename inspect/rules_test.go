@@ -102,7 +102,7 @@ func TestRules(t *testing.T) {
 		{"a filter of a replica", func(f *facts) { f.replica = map[string]string{"replicate_ignore_db": "x"} }, "replication-filters warning", "", "replicate_ignore_db"},
 		{"a filter of MariaDB", all(mariaDB, set("replicate_do_db", "x")), "replication-filters warning", "", "replicate_do_db"},
 		{"a small cache", set("max_binlog_cache_size", "4194304"), "binlog-cache-small warning", "", "1197"},
-		{"snapshot isolation", all(repeatableRead, set("innodb_snapshot_isolation", "ON")), "snapshot-isolation warning", "", "1020"},
+		{"snapshot isolation", all(repeatableRead, set("innodb_snapshot_isolation", "ON")), "snapshot-isolation info", "", "1020"},
 		{"snapshot isolation, READ COMMITTED", set("innodb_snapshot_isolation", "ON"), "", "snapshot-isolation", ""},
 		{"rollback on timeout", set("innodb_rollback_on_timeout", "ON"), "rollback-on-timeout warning", "", "1205"},
 		{"no deadlock detection", set("innodb_deadlock_detect", "OFF"), "deadlock-detect-off warning", "", "1205"},
@@ -110,9 +110,9 @@ func TestRules(t *testing.T) {
 		{"autocommit off", set("autocommit", "OFF"), "autocommit-off warning", "", "uncommitted"},
 		{"init_connect", set("init_connect", "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE"), "init-connect warning", "", "changes sessions"},
 		{"harmless init_connect", set("init_connect", "INSERT INTO audit.log VALUES ()"), "init-connect info", "", ""},
-		{"a table without key", func(f *facts) { f.tables = []table{{"events", "InnoDB", false}} }, "no-primary-key warning", "not-innodb", "events"},
-		{"MyISAM", func(f *facts) { f.tables = []table{{"old", "MyISAM", true}} }, "not-innodb warning", "no-primary-key", "old"},
-		{"many tables", func(f *facts) { f.tables = slices.Repeat([]table{{"old", "MyISAM", true}}, 12) }, "not-innodb warning", "", "old and 2 more"},
+		{"a table without key", func(f *facts) { f.tables = []table{{"events", true, false}} }, "no-primary-key warning", "not-innodb", "events"},
+		{"MyISAM", func(f *facts) { f.tables = []table{{"old", false, true}} }, "not-innodb warning", "no-primary-key", "old"},
+		{"many tables", func(f *facts) { f.tables = slices.Repeat([]table{{"old", false, true}}, 12) }, "not-innodb warning", "", "old and 2 more"},
 		{"read-only", set("super_read_only", "ON"), "read-only warning", "", "super_read_only"},
 		{"read-only, rejected", all(set("read_only", "ON"), func(f *facts) { f.cfg.RejectReadOnly = true }), "read-only info", "", ""},
 		{"a short wait_timeout", set("wait_timeout", "10"), "wait-timeout warning", "", "10 s"},
@@ -140,6 +140,13 @@ func TestRules(t *testing.T) {
 			f.cfg.Params = map[string]string{"autocommit": "1", "sql_mode": "'STRICT_TRANS_TABLES'"}
 		}, "", "variable-ignored", ""},
 		{"a variable that was ignored", func(f *facts) { f.cfg.Params = map[string]string{"Wait_Timeout": "100"} }, "variable-ignored warning", "", "28800"},
+		{"values that servers show in their own words", func(f *facts) {
+			f.cfg.Params = map[string]string{"max_statement_time": "5", "optimizer_switch": "'index_merge=off'", "sql_mode": "0", "character_set_results": "'utf8'", "binlog_row_image": "1"}
+			f.session["max_statement_time"], f.session["optimizer_switch"], f.session["binlog_row_image"] = "5.000000", "index_merge=off,mrr=on", "MINIMAL"
+			f.session["character_set_results"] = "utf8mb3"
+		}, "", "variable-ignored", ""},
+		{"a switch that was ignored", func(f *facts) { f.cfg.Params = map[string]string{"autocommit": "0"} }, "variable-ignored warning", "", "autocommit"},
+		{"a mode that was ignored", func(f *facts) { f.cfg.Params = map[string]string{"sql_mode": "'ANSI_QUOTES'"} }, "variable-ignored warning", "", "STRICT_TRANS_TABLES"},
 		{"an expression", func(f *facts) { f.cfg.Params = map[string]string{"sql_mode": "CONCAT(@@sql_mode, ',ANSI')"} }, "", "variable-ignored", ""},
 		{"no strict mode", set("sql_mode", ""), "sql-mode-not-strict info", "", "cut"},
 	} {

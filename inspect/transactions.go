@@ -25,7 +25,7 @@ func snapshotIsolation(f *facts) Finding {
 		return none
 	}
 	return Finding{
-		Severity: Warning,
+		Severity: Info, // both are MariaDB's defaults
 		What:     "innodb_snapshot_isolation is on, and this session is REPEATABLE READ",
 		Why:      "writing a row that another transaction has changed since the snapshot fails with error 1020 and rolls the whole transaction back",
 		Cure:     "READ COMMITTED (the driver's default); or run such transactions again: mysqltx.Run",
@@ -80,7 +80,6 @@ func initConnect(f *facts) Finding {
 		Severity: Info,
 		What:     "init_connect is set on the server",
 		Why:      "the server runs it on each new connection of an account without SUPER or CONNECTION_ADMIN, before the driver's SET",
-		Cure:     "",
 	}
 	if changesSession.MatchString(text) {
 		finding.Severity = Warning
@@ -105,14 +104,14 @@ func noPrimaryKey(f *facts) Finding {
 }
 
 func notInnoDB(f *facts) Finding {
-	names := f.tablesWhere(func(t table) bool { return t.engine != "InnoDB" })
+	names := f.tablesWhere(func(t table) bool { return !t.transactional })
 	if len(names) == 0 {
 		return none
 	}
 	return Finding{
 		Severity: Warning,
-		What:     "tables of other engines than InnoDB: " + list(names),
-		Why:      "isolation levels mean nothing for them, and what a transaction changes in them no rollback undoes, where the engine has no transactions",
+		What:     "tables whose engine has no transactions: " + list(names),
+		Why:      "isolation levels mean nothing for them, and what a transaction changes in them no rollback undoes",
 		Cure:     "ALTER TABLE … ENGINE=InnoDB",
 	}
 }

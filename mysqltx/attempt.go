@@ -32,10 +32,8 @@ type attempt struct {
 
 	doomed     error       // not to be committed: why a part of it could not be undone
 	committing bool        // COMMIT may have been sent
-	allowed    bool        // WithRetryIf has said so of what COMMIT returned
+	agreed     bool        // to running again, by WithRetryIf, after what COMMIT returned
 	clean      bool        // nothing is open on the connection
-	endedTwice bool        // by a COMMIT, and by a ROLLBACK after it
-	unclear    bool        // the session's counters did not tell how the transaction was lost, and never will
 	over       atomic.Bool // what still has its context has outlived it
 }
 
@@ -91,7 +89,6 @@ func (s *settings) once(ctx context.Context, db *sql.DB, conn session, fn func(c
 	if err == nil {
 		return false, nil
 	}
-	a.unclear = errors.Is(err, ErrTransactionLost) && db != nil // a connection of the caller's stays
 	reason := a.rollback(ctx, err, again)
 	if again && reason != nil {
 		return false, &unrepeatableError{err: err, reason: reason}
@@ -104,7 +101,7 @@ func (a *attempt) repeatable(err error) bool {
 	if a.committing && isAmbiguous(err) {
 		return a.opts.idempotent
 	}
-	return a.allowed || a.opts.retryable(err)
+	return a.agreed || a.opts.retryable(err)
 }
 
 // run begins the transaction, runs fn and commits.
@@ -183,7 +180,7 @@ func (a *attempt) commit(ctx context.Context) error {
 	case rolledBack(err):
 		return err
 	case number(err) != 0 && a.opts.retryIf != nil && a.opts.retryIf(err):
-		a.allowed = true
+		a.agreed = true
 		return err
 	}
 	return &AmbiguousCommitError{Err: err}
@@ -213,7 +210,7 @@ func (a *attempt) rollback(ctx context.Context, cause error, again bool) (reason
 		cleanup, cancel := cleanupContext(ctx)
 		defer cancel()
 		_, err := a.conn.ExecContext(cleanup, "ROLLBACK")
-		a.clean, a.endedTwice = err == nil, true
+		a.clean = err == nil
 	}
 	// Otherwise the context has ended, and database/sql rolls back when the statements
 	// that still run have ended: nothing that is sent here comes surely after them.
@@ -237,22 +234,13 @@ func (a *attempt) wholly(ctx context.Context) error {
 }
 
 // settle leaves the connection to the next user as it was, and closes one that
-// cannot be, or whose counters are of no use.
+// cannot be.
 func (a *attempt) settle(ctx context.Context) {
 	a.over.Store(true)
-	if a.unclear {
-		a.clean = false
-	}
 	if a.clean && a.opts.contained {
 		cleanup, cancel := cleanupContext(ctx)
 		defer cancel()
-		var err error
-		if a.endedTwice { // and lost counts: this begins another, which autocommitOn ends
-			_, err = a.conn.ExecContext(cleanup, "START TRANSACTION")
-		}
-		if err == nil {
-			_, err = a.conn.ExecContext(cleanup, autocommitOn)
-		}
+		_, err := a.conn.ExecContext(cleanup, autocommitOn)
 		a.clean = err == nil
 	}
 	if !a.clean {

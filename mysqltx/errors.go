@@ -41,12 +41,11 @@ const (
 // ErrTransactionLost says that the server had ended a transaction before it was to
 // be committed: by an error of a statement that rolls back
 // the whole transaction (1213, 1020, 1205 with innodb_rollback_on_timeout) and that
-// nobody returned, or by a statement that commits, such as DDL. What
+// nobody returned; by a statement that commits, such as DDL; or without a word, as a Galera node
+// does for another node's sake where statements are prepared on the server. What
 // came before a statement that commits was committed by it. What came after the end
-// [Run] has rolled back. It runs the function again where the session's counters show
-// that nothing was committed, which they do on connections that have never run DDL or the
-// like; others it closes. In a transaction of the caller's without Run,
-// [GetOrCreate] can only report it: most servers have committed what came after.
+// [Run] has rolled back; in a transaction of the caller's without Run,
+// [GetOrCreate] can only report it, for most servers have committed it.
 var ErrTransactionLost = errors.New("mysqltx: the transaction ended early, or a savepoint in it is gone: by an error that was not returned (such as 1213, deadlock), by a statement that commits implicitly (such as DDL), " +
 	"or by a call that was not given the context of the function around it; return such errors, take such statements out, and pass that context")
 
@@ -140,7 +139,7 @@ func IsDuplicateKey(err error) bool {
 // may succeed when the whole of it runs again:
 //
 //   - 1213, a deadlock, in a Galera cluster also with another node's transaction;
-//     3101, the same in Group Replication, and 1180 where it says so (149)
+//     3101, the same in Group Replication, and 1180 and 1030 where they say so
 //   - 1205, a lock wait that timed out, after which the transaction is still open: roll back first
 //   - 1020, a row changed since the snapshot (MariaDB 11.6 and later at REPEATABLE READ)
 //   - 1412, a table's definition changed since the snapshot
@@ -156,33 +155,23 @@ func IsRetryable(err error) bool {
 		return false
 	}
 	return hasNumber(err, errDeadlock, errRolledBackByPlugin, errLockWaitTimeout, errRecordChanged, errTableChanged) ||
-		isDeadlockInCommit(err) || errors.Is(err, errRolledBack) || needsOtherConnection(err)
+		hasYielded(err) || needsOtherConnection(err)
 }
 
 // Errors that pass on an engine's error have its number in the text. These are
 // HA_ERR_LOCK_DEADLOCK and HA_ERR_NO_SAVEPOINT of MySQL's my_base.h, as Group Replication
-// gives them for a transaction that yields to another member's.
-var (
-	deadlockInCommit  = regexp.MustCompile(`Error 1180 .*\b149\b`)
-	savepointInEngine = regexp.MustCompile(`Error 1030 .*\b153\b`)
-)
+// gives them, to COMMIT and to statements about savepoints, for a transaction that
+// yielded to another member's: the engine has rolled it back.
+var yielded = regexp.MustCompile(`Error 1180\b.*\b149\b|Error 1030\b.*\b153\b`)
 
-// isDeadlockInCommit reports whether an engine has refused COMMIT for the sake of
-// another transaction.
-func isDeadlockInCommit(err error) bool {
-	return hasNumber(err, errDuringCommit) && deadlockInCommit.MatchString(err.Error())
-}
-
-// isNoSavepoint reports whether the server knows no such savepoint, or its engine has
-// lost it.
-func isNoSavepoint(err error) bool {
-	return hasNumber(err, errNoSuchSavepoint) || hasNumber(err, errFromEngine) && savepointInEngine.MatchString(err.Error())
+func hasYielded(err error) bool {
+	return hasNumber(err, errDuringCommit, errFromEngine) && yielded.MatchString(err.Error())
 }
 
 // mayEndTransaction reports whether the statement that failed may have ended the
 // transaction by that.
 func mayEndTransaction(err error) bool {
-	return hasNumber(err, errDeadlock, errRolledBackByPlugin, errLockWaitTimeout, errRecordChanged) || isDeadlockInCommit(err)
+	return hasNumber(err, errDeadlock, errRolledBackByPlugin, errLockWaitTimeout, errRecordChanged) || hasYielded(err)
 }
 
 // needsOtherConnection reports whether nothing good is to be had any more from the
@@ -198,7 +187,7 @@ func rolledBack(err error) bool {
 	return hasNumber(err, errDeadlock, errRolledBackByPlugin, errBeforeCommitHook, errRecordChanged,
 		errLockWaitTimeout, // of the lock that FLUSH TABLES WITH READ LOCK holds; seen on five servers
 		errLogCacheFull, errReadOnlyOption, errReadOnlyTx, errReadOnlyMode, errWSREPNotReady) ||
-		isDeadlockInCommit(err) ||
+		hasYielded(err) ||
 		// The driver has not sent it, or has the server's refusal (rejectReadOnly).
 		errors.Is(err, driver.ErrBadConn)
 }

@@ -35,7 +35,7 @@ const maxCreates = 5
 // Otherwise create runs in a transaction of its own, on a connection that is closed where
 // the context ends it, and which is retried as by Run. A connection lost
 // during its COMMIT is an [AmbiguousCommitError]; calling again finds the row, or
-// creates it. Within a Run on the same *sql.DB, with its ctx, the
+// creates it. Sessions have autocommit on then, and afterwards. Within a Run on the same *sql.DB, with its ctx, the
 // transaction of that Run is used.
 //
 // After create has succeeded get is asked once more, for a create that has made no row, or
@@ -145,7 +145,7 @@ func (g getOrCreate[T]) onConn(ctx context.Context, q Querier) (value T, created
 	}
 	first := true
 	err = outside.retry(ctx, func() (again bool, err error) {
-		created = false // as above
+		created = false // a COMMIT may have failed since
 		if !first {
 			value, err = g.get(ctx, q, "")
 			if !errors.Is(err, sql.ErrNoRows) {

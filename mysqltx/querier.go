@@ -65,7 +65,7 @@ func inTransaction(ctx context.Context, q Querier) (bool, error) {
 		return false, err
 	}
 	_, err := q.ExecContext(ctx, "RELEASE SAVEPOINT "+probe)
-	if isNoSavepoint(err) {
+	if hasNumber(err, errNoSuchSavepoint) {
 		return false, nil
 	}
 	return err == nil, err

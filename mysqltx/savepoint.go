@@ -50,7 +50,7 @@ func inSavepoint(ctx context.Context, q Querier, f func(context.Context) error) 
 		if err = release(ctx, q, name); err == nil {
 			return true, nil
 		}
-		if isLost(err) {
+		if errors.Is(err, ErrTransactionLost) || mayEndTransaction(err) {
 			doom(ctx, q, err)
 			return false, err
 		}
@@ -61,7 +61,7 @@ func inSavepoint(ctx context.Context, q Querier, f func(context.Context) error) 
 		return true, err
 	case errors.Is(undoErr, errMixed): // which no rollback of the whole undoes either
 		return false, &unrepeatableError{err: err, reason: undoErr}
-	case isLost(undoErr) && mayEndTransaction(err): // which says it all
+	case errors.Is(undoErr, ErrTransactionLost) && mayEndTransaction(err): // which says it all
 	default:
 		err = fmt.Errorf("%w; then: %w", err, undoErr)
 	}
@@ -69,17 +69,13 @@ func inSavepoint(ctx context.Context, q Querier, f func(context.Context) error) 
 	return false, err
 }
 
-func isLost(err error) bool {
-	return errors.Is(err, ErrTransactionLost) || errors.Is(err, errRolledBack)
-}
-
 // release ends a savepoint. That there is none is how a transaction is known to
 // have ended since.
 func release(ctx context.Context, q Querier, name string) error {
 	_, err := q.ExecContext(ctx, "RELEASE SAVEPOINT "+name)
 	switch {
-	case isNoSavepoint(err):
-		return lost(ctx, q)
+	case hasNumber(err, errNoSuchSavepoint):
+		return ErrTransactionLost
 	case errors.Is(err, driver.ErrBadConn), errors.Is(err, mysql.ErrBusyBuffer):
 		// Under a context that can end, the driver closes a connection with an open
 		// result set when the next statement comes: then nobody can tell the two.
@@ -95,8 +91,8 @@ func rollbackTo(ctx context.Context, q Querier, name string) error {
 	defer cancel()
 	_, err := q.ExecContext(ctx, "ROLLBACK TO SAVEPOINT "+name)
 	switch {
-	case isNoSavepoint(err):
-		return lost(ctx, q)
+	case hasNumber(err, errNoSuchSavepoint):
+		return ErrTransactionLost
 	case err != nil:
 		return err
 	}

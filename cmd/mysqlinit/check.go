@@ -92,18 +92,23 @@ func plainRefusal(err error) inspect.Finding {
 		Severity: inspect.Info,
 		What:     "with this DSN the plain MySQL driver gives no connection",
 		Why:      err.Error(),
+		Cure:     "where other programs share the DSN: variables that this server knows by these names and takes",
 		Source:   docs,
 	}
 }
 
 // refusal is the finding that the driver returns an error instead of a connection.
 func refusal(err *mysqlinit.InitError) inspect.Finding {
+	cure := err.Cure
+	if cure == "" {
+		cure = "make that statement work for this account, or take it out of the DSN"
+	}
 	return inspect.Finding{
 		ID:       "driver-refuses",
 		Severity: inspect.Error,
 		What:     "with this DSN the driver mysqlinit gives no connection",
 		Why:      strings.TrimPrefix(strings.TrimSuffix(err.Error(), ". Cure: "+err.Cure), "mysqlinit: "),
-		Cure:     err.Cure,
+		Cure:     cure,
 		Source:   docs,
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
@@ -134,7 +135,7 @@ func checkCommand(ctx context.Context, args []string, stdout, stderr io.Writer) 
 	}
 	switch {
 	case err != nil:
-		fmt.Fprintln(stderr, "mysqlinit check:", err)
+		fmt.Fprintln(stderr, "mysqlinit check:", strings.TrimPrefix(err.Error(), "mysqlinit: "))
 		return exitError
 	case c.needsAttention():
 		return exitFindings
