@@ -20,10 +20,13 @@ const (
 	plain     = "plain driver"
 	variables = "plain driver, variables in the DSN"
 	twoSets   = "two SETs after connecting"
+	afterOwn  = "AfterConnect of one's own, one SET"
 	ours      = "mysqlinit"
 	withGuard = "mysqlinit, guard"
 	withLayer = "mysqlinit, interceptor"
 	withSqlmw = "sqlmw"
+
+	slowNetwork = "1 ms each way"
 )
 
 func (m measured) name() string {
@@ -88,7 +91,11 @@ func page(all []measured, e effort, plots string) string {
 		for _, t := range m.targets() {
 			p("| %s | %s | %s |\n", t.want, t.got, map[bool]string{true: "met", false: "**missed**"}[t.met])
 		}
-		p("\n")
+		loopback, slow := m.timing("new connection", "no proxy"), m.timing("new connection", slowNetwork)
+		p("\nWith %s a new connection takes %s × variables in the DSN and %s × two SETs: there, round trips are what counts. Without a network it is the client's and the server's work: ",
+			slowNetwork, slow.ratioTo(ours, variables).ratio(), slow.ratioTo(ours, twoSets).ratio())
+		p("a SET sent through ExecContext instead of within the driver's own connecting, which the driver watches for the context's end once more (one SET by a hand-written AfterConnect: %s × variables in the DSN), and connectTimeout's timer.\n\n",
+			loopback.ratioTo(afterOwn, variables).ratio())
 	}
 	p("## Round trips to a connection\n\nCounted by a proxy on the wire, the TCP handshake as one. The first connection of a pool may learn what the server is.\n\n")
 	for k, m := range all {
@@ -122,7 +129,7 @@ func page(all []measured, e effort, plots string) string {
 			}
 			p("\n")
 		}
-		image(&b, plots, k, "connect", "a new connection by latency")
+		image(&b, plots, k, "connect", "a new connection")
 	}
 	p("## Growth\n\n")
 	for k, m := range all {
@@ -188,16 +195,11 @@ func drawAll(folder string, all []measured) error {
 		for _, t := range slices.Backward(m.trips) { // the first is drawn on top
 			names, counts = append(names, t.name), append(counts, float64(t.later))
 		}
-		var connects []line
-		for _, c := range operations[0].contenders {
-			l := line{name: c.name}
-			for _, latency := range latencies[2:] {
-				t := m.timing("new connection", latency.name)
-				e := estimateOf(t.of(c.name))
-				l.xs = append(l.xs, latency.delay.Seconds()*1000)
-				l.values = append(l.values, estimate{e.median * 1000, e.low * 1000, e.high * 1000})
-			}
-			connects = append(connects, l)
+		var ways []string
+		var times []float64
+		connect := m.timing("new connection", slowNetwork)
+		for _, name := range slices.Backward(connect.names) {
+			ways, times = append(ways, name), append(times, estimateOf(connect.of(name)).median*1000)
 		}
 		var lost []line
 		for i, name := range m.purpose.names {
@@ -210,7 +212,7 @@ func drawAll(folder string, all []measured) error {
 		}
 		for _, err := range []error{
 			drawBars(path("trips"), m.name()+": round trips to a later connection", "round trips", names, counts),
-			drawLines(path("connect"), m.name()+": a new connection", "latency each way, ms", "ms", true, connects),
+			drawBars(path("connect"), m.name()+": a new connection, "+slowNetwork, "ms", ways, times),
 			drawLines(path("storm"), m.name()+": a storm of connections", "connections at once", "seconds until all are ready", true, m.storms.lines()),
 			drawLines(path("workers"), m.name()+": SELECT 1", "workers", "queries a second", false, m.rates.lines()),
 			drawLines(path("lost"), m.name()+": rows that vanished, hot keys", "workers", "per 10,000 transactions", false, lost),

@@ -30,11 +30,13 @@ func drawLines(path, title, xLabel, yLabel string, logY bool, lines []line) erro
 	} else {
 		p.Y.Min = 0
 	}
+	top := 0.0
 	for i, l := range lines {
 		points := make(plotter.XYs, len(l.xs))
 		errs := make(plotter.YErrors, len(l.xs))
 		for k, v := range l.values {
 			points[k] = plotter.XY{X: l.xs[k], Y: v.median}
+			top = max(top, v.high)
 			errs[k].Low, errs[k].High = v.median-v.low, v.high-v.median
 		}
 		curve, dots, err := plotter.NewLinePoints(points)
@@ -53,6 +55,9 @@ func drawLines(path, title, xLabel, yLabel string, logY bool, lines []line) erro
 		p.Add(curve, dots, bars)
 		p.Legend.Add(l.name, curve, dots)
 	}
+	if !logY {
+		p.Y.Max = 1.3 * top // for the legend
+	}
 	return save(p, path, 5*vg.Inch)
 }
 
@@ -67,6 +72,8 @@ func drawBars(path, title, xLabel string, names []string, values []float64) erro
 	p.Add(bars)
 	p.NominalY(names...)
 	p.X.Min = 0
+	// Where a viewer's font is wider than the one that was measured, labels need room.
+	p.Y.Padding, p.Y.Tick.Label.Font.Size = vg.Points(40), vg.Points(9)
 	return save(p, path, vg.Points(float64(60+22*len(names))))
 }
 
@@ -83,8 +90,9 @@ func save(p *plot.Plot, path string, height vg.Length) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	canvas := vgsvg.New(8*vg.Inch, height)
-	p.Draw(draw.New(canvas))
+	canvas := vgsvg.NewWith(vgsvg.UseWH(8*vg.Inch, height), vgsvg.EmbedFonts(true))
+	const margin = 12
+	p.Draw(draw.Crop(draw.New(canvas), margin, -2*margin, margin, -margin))
 	f, err := os.Create(path)
 	if err != nil {
 		return err
