@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/mysqlinit/mysqlinit"
+	"github.com/mysqlinit/mysqlinit/internal/document"
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
@@ -36,7 +37,7 @@ var workerCounts = []int{1, 4, 16, 64}
 
 func main() {
 	log.SetFlags(0)
-	document := flag.String("update", "", "put the tables into this document, between its marks")
+	page := flag.String("update", "", "put the tables into this document, between its marks")
 	rounds := flag.Int("rounds", 7, "how often each is measured, in turns; the figures are medians")
 	batch := flag.Int("batch", 640, "calls in one measurement")
 	flag.Parse()
@@ -48,11 +49,11 @@ func main() {
 			log.Fatal(err)
 		}
 	}
-	if *document == "" {
+	if *page == "" {
 		fmt.Print(out.String())
 		return
 	}
-	if err := replace(*document, out.String()); err != nil {
+	if err := document.Replace(*page, beginMark, endMark, out.String()); err != nil {
 		log.Fatal(err)
 	}
 }
@@ -205,17 +206,3 @@ const (
 	beginMark = "<!-- figures: made by make bench-getorcreate -->"
 	endMark   = "<!-- end of figures -->"
 )
-
-// replace puts text between the marks of a document.
-func replace(name, text string) error {
-	document, err := os.ReadFile(name)
-	if err != nil {
-		return err
-	}
-	before, rest, ok := strings.Cut(string(document), beginMark)
-	_, after, ok2 := strings.Cut(rest, endMark)
-	if !ok || !ok2 {
-		return fmt.Errorf("%s lacks the marks %s and %s", name, beginMark, endMark)
-	}
-	return os.WriteFile(name, []byte(before+beginMark+"\n\n"+text+endMark+after), 0o644)
-}

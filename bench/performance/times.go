@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"time"
@@ -136,9 +137,8 @@ func timeOne(ctx context.Context, s server, op operation, samples int, allocatio
 				return t, fmt.Errorf("%s: %w", c.name, err)
 			}
 		}
-		for round := range max(1, samples/renewals) {
-			for k := range runs {
-				i := (k + round) % len(runs)
+		for range max(1, samples/renewals) {
+			for _, i := range rand.Perm(len(runs)) { // what ran before makes a difference
 				start := time.Now()
 				if err := runs[i](); err != nil {
 					return t, err

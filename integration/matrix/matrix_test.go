@@ -12,6 +12,7 @@ import (
 
 	"github.com/mysqlinit/mysqlinit/integration/conformance"
 	"github.com/mysqlinit/mysqlinit/integration/servers"
+	"github.com/mysqlinit/mysqlinit/internal/document"
 )
 
 var update = flag.String("update", "", "put the table into this document, between its marks")
@@ -25,7 +26,7 @@ func TestMatrix(t *testing.T) {
 	if *update == "" || len(columns) < len(servers.Kinds) { // -run has chosen some
 		return
 	}
-	if err := replace(*update, markdown(columns)); err != nil {
+	if err := document.Replace(*update, beginMark, endMark, markdown(columns)+"\n"); err != nil {
 		t.Error(err)
 	}
 }
@@ -133,17 +134,3 @@ const (
 	beginMark = "<!-- table: made by make matrix -->"
 	endMark   = "<!-- end of table -->"
 )
-
-// replace puts text between the marks of a document.
-func replace(name, text string) error {
-	document, err := os.ReadFile(name)
-	if err != nil {
-		return err
-	}
-	before, rest, ok := strings.Cut(string(document), beginMark)
-	_, after, ok2 := strings.Cut(rest, endMark)
-	if !ok || !ok2 {
-		return fmt.Errorf("%s lacks the marks %s and %s", name, beginMark, endMark)
-	}
-	return os.WriteFile(name, []byte(before+beginMark+"\n\n"+text+"\n"+endMark+after), 0o644)
-}

@@ -1,0 +1,23 @@
+// Package document puts what a run has made into a document that is otherwise
+// written by hand.
+package document
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+// Replace puts text between two marks of the file.
+func Replace(name, begin, end, text string) error {
+	document, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	before, rest, ok := strings.Cut(string(document), begin)
+	_, after, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		return fmt.Errorf("%s lacks the marks %s and %s", name, begin, end)
+	}
+	return os.WriteFile(name, []byte(before+begin+"\n\n"+text+end+after), 0o644)
+}
