@@ -218,19 +218,13 @@ func (a *attempt) rollback(ctx context.Context, cause error, again bool) (reason
 		return errEndedByFn
 	}
 	if again && a.clean && reason == nil {
-		reason = a.wholly(ctx)
+		cleanup, cancel := cleanupContext(ctx)
+		defer cancel()
+		if err := wholly(cleanup, a.conn); errors.Is(err, errMixed) {
+			reason = errMixed
+		}
 	}
 	return reason
-}
-
-// wholly returns errMixed where the rollback could not undo everything.
-func (a *attempt) wholly(ctx context.Context) error {
-	cleanup, cancel := cleanupContext(ctx)
-	defer cancel()
-	if err := wholly(cleanup, a.conn); errors.Is(err, errMixed) {
-		return errMixed
-	}
-	return nil
 }
 
 // settle leaves the connection to the next user as it was, and closes one that

@@ -154,8 +154,7 @@ func IsRetryable(err error) bool {
 	if isFinal(err) || isAmbiguous(err) {
 		return false
 	}
-	return hasNumber(err, errDeadlock, errRolledBackByPlugin, errLockWaitTimeout, errRecordChanged, errTableChanged) ||
-		hasYielded(err) || needsOtherConnection(err)
+	return mayEndTransaction(err) || hasNumber(err, errTableChanged) || needsOtherConnection(err)
 }
 
 // Errors that pass on an engine's error have its number in the text. These are
@@ -184,10 +183,8 @@ func needsOtherConnection(err error) bool {
 // rolledBack reports whether the server's answer to COMMIT says for certain that
 // nothing was committed.
 func rolledBack(err error) bool {
-	return hasNumber(err, errDeadlock, errRolledBackByPlugin, errBeforeCommitHook, errRecordChanged,
-		errLockWaitTimeout, // of the lock that FLUSH TABLES WITH READ LOCK holds; seen on five servers
-		errLogCacheFull, errReadOnlyOption, errReadOnlyTx, errReadOnlyMode, errWSREPNotReady) ||
-		hasYielded(err) ||
+	return mayEndTransaction(err) || // 1205: of the lock that FLUSH TABLES WITH READ LOCK holds; seen on five servers
+		hasNumber(err, errBeforeCommitHook, errLogCacheFull, errReadOnlyOption, errReadOnlyTx, errReadOnlyMode, errWSREPNotReady) ||
 		// The driver has not sent it, or has the server's refusal (rejectReadOnly).
 		errors.Is(err, driver.ErrBadConn)
 }
@@ -200,17 +197,9 @@ func keyName(err error) string {
 	if !ok {
 		return ""
 	}
-	rest, _, ok := cutLast(serverErr.Message, "'")
-	if !ok {
+	parts := strings.Split(serverErr.Message, "'")
+	if len(parts) < 3 { // nothing is quoted
 		return ""
 	}
-	_, name, _ := cutLast(rest, "'")
-	return name
-}
-
-func cutLast(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return s, "", false
+	return parts[len(parts)-2]
 }

@@ -51,15 +51,14 @@ func GetOrCreate[T any](ctx context.Context, q Querier,
 		return value, false, errors.New("mysqltx: GetOrCreate needs a Querier and two functions")
 	}
 	g := getOrCreate[T]{get, create}
-	db := beneath[*sql.DB](q)
-	if a := attemptOn(ctx, db); a != nil {
+	if a := attemptOn(ctx, beneath[*sql.DB](q)); a != nil {
 		return g.within(ctx, a.tx)
 	}
 	switch p := q.(type) {
 	case transaction:
 		return g.within(ctx, q)
 	case pool:
-		return g.onPool(ctx, q, p, db)
+		return g.outside(ctx, q, p, nil)
 	}
 	return g.onConn(ctx, q)
 }
@@ -107,24 +106,6 @@ func (g getOrCreate[T]) createWithin(ctx context.Context, q Querier) (value T, c
 	return result(value, false, &ConflictError{Key: keyName(conflict), Err: conflict})
 }
 
-// onPool works on connections of a pool.
-func (g getOrCreate[T]) onPool(ctx context.Context, q Querier, p pool, db *sql.DB) (value T, created bool, err error) {
-	err = outside.retry(ctx, func() (again bool, err error) {
-		created = false // a COMMIT may have failed since
-		value, err = g.get(ctx, q, "")
-		if !errors.Is(err, sql.ErrNoRows) {
-			return outside.retryable(err), err
-		}
-		conn, err := connect(ctx, p)
-		if err != nil {
-			return outside.retryable(err), err
-		}
-		defer func() { _ = conn.Close() }()
-		return outside.once(ctx, db, conn, g.createOnce(&value, &created))
-	})
-	return result(value, created, err)
-}
-
 // onConn works on a connection that may be in a transaction, or on a Querier that
 // does not show what it is.
 func (g getOrCreate[T]) onConn(ctx context.Context, q Querier) (value T, created bool, err error) {
@@ -143,34 +124,44 @@ func (g getOrCreate[T]) onConn(ctx context.Context, q Querier) (value T, created
 	if !ok {
 		return result(value, false, fmt.Errorf("mysqltx: GetOrCreate cannot begin a transaction on a %T, which is in none: give it the *sql.DB, *sql.Conn or *sql.Tx beneath", q))
 	}
-	first := true
-	err = outside.retry(ctx, func() (again bool, err error) {
+	return g.outside(ctx, q, nil, conn)
+}
+
+// outsideSettings are those of create's own transaction. Its savepoint watches over it.
+var outsideSettings = &settings{attempts: DefaultAttempts, contained: true}
+
+// outside works in a transaction of its own: on connections of p, or on own, where get has
+// just found no row and which cannot be replaced.
+func (g getOrCreate[T]) outside(ctx context.Context, q Querier, p pool, own session) (value T, created bool, err error) {
+	s, looked := outsideSettings, own != nil
+	err = s.retry(ctx, func() (again bool, err error) {
 		created = false // a COMMIT may have failed since
-		if !first {
+		if !looked {
 			value, err = g.get(ctx, q, "")
 			if !errors.Is(err, sql.ErrNoRows) {
-				return outside.retryable(err), err
+				return s.retryable(err), err
 			}
 		}
-		first = false
-		again, err = outside.once(ctx, nil, conn, g.createOnce(&value, &created))
-		if again && needsOtherConnection(err) {
+		looked = false
+		conn := own
+		if p != nil {
+			lent, err := connect(ctx, p)
+			if err != nil {
+				return s.retryable(err), err
+			}
+			defer func() { _ = lent.Close() }()
+			conn = lent
+		}
+		again, err = s.once(ctx, beneath[*sql.DB](q), conn, func(ctx context.Context, tx *sql.Tx) (err error) {
+			value, created, err = g.createWithin(ctx, tx)
+			return err
+		})
+		if own != nil && again && needsOtherConnection(err) {
 			return false, &unrepeatableError{err: err, reason: errNoOther}
 		}
 		return again, err
 	})
 	return result(value, created, err)
-}
-
-// outside are the settings of create's own transaction. Its savepoint watches over
-// it.
-var outside = &settings{attempts: DefaultAttempts, contained: true}
-
-func (g getOrCreate[T]) createOnce(value *T, created *bool) func(context.Context, *sql.Tx) error {
-	return func(ctx context.Context, tx *sql.Tx) (err error) {
-		*value, *created, err = g.createWithin(ctx, tx)
-		return err
-	}
 }
 
 // result has no value beside an error.
