@@ -44,7 +44,7 @@ var variables = strings.Fields(`
 	autocommit binlog_do_db binlog_format binlog_ignore_db group_replication_group_name init_connect
 	innodb_deadlock_detect innodb_read_only innodb_rollback_on_timeout innodb_snapshot_isolation log_bin
 	log_replica_updates log_slave_updates max_binlog_cache_size port read_only replicate_do_db
-	replicate_ignore_db sql_mode super_read_only transaction_isolation tx_isolation version version_comment
+	replicate_ignore_db sql_mode super_read_only transaction_isolation tx_isolation version_comment
 	wait_timeout wsrep_on wsrep_sync_wait`)
 
 func read(ctx context.Context, conn *sql.Conn, cfg *mysql.Config) (*facts, error) {
@@ -90,63 +90,59 @@ func read(ctx context.Context, conn *sql.Conn, cfg *mysql.Config) (*facts, error
 	return f, err
 }
 
-func (f *facts) readTables(ctx context.Context, conn *sql.Conn) (err error) {
+func (f *facts) readTables(ctx context.Context, conn *sql.Conn) error {
 	// Not TABLE_CONSTRAINTS: MariaDB hides that from accounts that may only read.
-	rows, err := conn.QueryContext(ctx, `SELECT t.TABLE_NAME, COALESCE(e.TRANSACTIONS, '') = 'YES', k.TABLE_NAME IS NOT NULL
+	return each(ctx, conn, `SELECT t.TABLE_NAME, COALESCE(e.TRANSACTIONS, '') = 'YES', k.TABLE_NAME IS NOT NULL
 		FROM information_schema.TABLES t
 			LEFT JOIN information_schema.ENGINES e ON e.ENGINE = t.ENGINE
 			LEFT JOIN (SELECT DISTINCT TABLE_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND COLUMN_KEY = 'PRI') k
 				ON k.TABLE_NAME = t.TABLE_NAME
 		WHERE t.TABLE_SCHEMA = DATABASE() AND t.TABLE_TYPE = 'BASE TABLE'
 			AND (k.TABLE_NAME IS NULL OR COALESCE(e.TRANSACTIONS, '') <> 'YES')
-		ORDER BY t.TABLE_NAME`)
+		ORDER BY t.TABLE_NAME`, func(rows *sql.Rows) error {
+		var t table
+		err := rows.Scan(&t.name, &t.transactional, &t.hasPrimary)
+		f.tables = append(f.tables, t)
+		return err
+	})
+}
+
+// each calls scan for each row of a query's result.
+func each(ctx context.Context, conn *sql.Conn, query string, scan func(*sql.Rows) error) (err error) {
+	rows, err := conn.QueryContext(ctx, query)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
-		var t table
-		if err := rows.Scan(&t.name, &t.transactional, &t.hasPrimary); err != nil {
+		if err := scan(rows); err != nil {
 			return err
 		}
-		f.tables = append(f.tables, t)
 	}
 	return rows.Err()
 }
 
 // pairs reads rows of a name and a value.
-func pairs(ctx context.Context, conn *sql.Conn, query string) (values map[string]string, err error) {
-	rows, err := conn.QueryContext(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	values = map[string]string{}
-	for rows.Next() {
+func pairs(ctx context.Context, conn *sql.Conn, query string) (map[string]string, error) {
+	values := map[string]string{}
+	err := each(ctx, conn, query, func(rows *sql.Rows) error {
 		var name, value string
-		if err := rows.Scan(&name, &value); err != nil {
-			return nil, err
-		}
+		err := rows.Scan(&name, &value)
 		values[strings.ToLower(name)] = value
-	}
-	return values, rows.Err()
+		return err
+	})
+	return values, err
 }
 
 // column reads the first column.
 func column(ctx context.Context, conn *sql.Conn, query string) (values []string, err error) {
-	rows, err := conn.QueryContext(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
+	err = each(ctx, conn, query, func(rows *sql.Rows) error {
 		var value string
-		if err := rows.Scan(&value); err != nil {
-			return nil, err
-		}
+		err := rows.Scan(&value)
 		values = append(values, value)
-	}
-	return values, rows.Err()
+		return err
+	})
+	return values, err
 }
 
 // errNeedsPrivilege says that the query is known.
