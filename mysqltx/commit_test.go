@@ -43,20 +43,12 @@ func newCutter(t *testing.T, server, statement string, executed bool, cuts int32
 	}
 	c := &cutter{addr: listener.Addr().String(), statement: statement, executed: executed}
 	c.cuts.Store(cuts)
-	var all sync.WaitGroup
+	var serving sync.WaitGroup
 	t.Cleanup(func() {
 		_ = listener.Close()
-		all.Wait()
+		serving.Wait()
 	})
-	all.Go(func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			all.Go(func() { c.serve(client, server) })
-		}
-	})
+	serving.Go(func() { testserver.Serve(listener, func(client net.Conn) { c.serve(client, server) }) })
 	return c
 }
 

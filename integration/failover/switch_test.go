@@ -28,21 +28,13 @@ func newAddress(t *testing.T, target string) *address {
 		t.Fatal(err)
 	}
 	a := &address{addr: listener.Addr().String(), target: target, clients: map[net.Conn]bool{}}
-	var all sync.WaitGroup
+	var serving sync.WaitGroup
 	t.Cleanup(func() {
 		_ = listener.Close()
 		a.cut()
-		all.Wait()
+		serving.Wait()
 	})
-	all.Go(func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			all.Go(func() { a.serve(client) })
-		}
-	})
+	serving.Go(func() { testserver.Serve(listener, a.serve) })
 	return a
 }
 

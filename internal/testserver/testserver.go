@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/go-sql-driver/mysql"
 )
@@ -271,6 +272,20 @@ func Listen() (net.Listener, error) {
 		}
 	}
 	return nil, errors.New("testserver: no free port between 15000 and 32000 on 127.0.0.1")
+}
+
+// Serve hands each connection to handle, on a goroutine of its own, until the
+// listener is closed, and then waits for these.
+func Serve(l net.Listener, handle func(net.Conn)) {
+	var all sync.WaitGroup
+	defer all.Wait()
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		all.Go(func() { handle(conn) })
+	}
 }
 
 // tail returns the last lines of a log.

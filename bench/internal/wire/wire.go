@@ -18,7 +18,7 @@ type Proxy struct {
 	listener net.Listener
 	delay    time.Duration // each way
 	trips    atomic.Int64
-	all      sync.WaitGroup
+	serving  sync.WaitGroup
 }
 
 // New starts a proxy to a server on a loopback port. It delays each way by delay.
@@ -28,22 +28,14 @@ func New(server string, delay time.Duration) (*Proxy, error) {
 		return nil, err
 	}
 	p := &Proxy{Addr: listener.Addr().String(), listener: listener, delay: delay}
-	p.all.Go(func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			p.all.Go(func() { p.serve(client, server) })
-		}
-	})
+	p.serving.Go(func() { testserver.Serve(listener, func(client net.Conn) { p.serve(client, server) }) })
 	return p, nil
 }
 
 // Close stops the proxy. Connections must have been closed by then.
 func (p *Proxy) Close() error {
 	err := p.listener.Close()
-	p.all.Wait()
+	p.serving.Wait()
 	return err
 }
 
