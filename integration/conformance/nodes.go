@@ -54,10 +54,8 @@ func (s *suite) getOrCreateOnAllNodes(t *testing.T) string {
 	if len(s.Others) == 0 {
 		return notHere
 	}
-	name := table(t, open(t, s.Root, ""), "nodes", raceColumns)
-	// Conflicts of nodes may come without an error; Run can tell them from DDL on connections
-	// that have run none.
 	dbs := []*sql.DB{open(t, s.Root, "")}
+	name := table(t, dbs[0], "nodes", raceColumns)
 	for _, dsn := range s.Others {
 		db := open(t, dsn, "")
 		dbs = append(dbs, db)

@@ -133,25 +133,36 @@ func raceByHand(t *testing.T, db *sql.DB, level sql.IsolationLevel, table string
 	return &sum
 }
 
-// byHand gets, else creates, and after a duplicate key gets once more.
+// byHand gets or creates in a transaction.
 func byHand(ctx context.Context, db *sql.DB, level sql.IsolationLevel, table, key string) (created bool, err error) {
 	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: level})
 	if err != nil {
 		return false, err
 	}
 	defer func() { _ = tx.Rollback() }()
-	_, err = getName(table, key)(ctx, tx, "")
-	if errors.Is(err, sql.ErrNoRows) {
-		_, err = insertName(table, key)(ctx, tx)
-		created = err == nil
-		if mysqltx.IsDuplicateKey(err) {
-			_, err = getName(table, key)(ctx, tx, "")
-		}
-	}
+	created, err = byHandIn(ctx, tx, table, key, func() error { return nil })
 	if err != nil {
 		return false, err
 	}
 	return created, tx.Commit()
+}
+
+// byHandIn gets, else creates, with something in between, and after a duplicate key gets
+// once more.
+func byHandIn(ctx context.Context, tx *sql.Tx, table, key string, between func() error) (created bool, err error) {
+	_, err = getName(table, key)(ctx, tx, "")
+	if !errors.Is(err, sql.ErrNoRows) {
+		return false, err
+	}
+	if err := between(); err != nil {
+		return false, err
+	}
+	_, err = insertName(table, key)(ctx, tx)
+	if mysqltx.IsDuplicateKey(err) {
+		_, err = getName(table, key)(ctx, tx, "")
+		return false, err
+	}
+	return err == nil, err
 }
 
 // racePlain shows that there is something to cure.

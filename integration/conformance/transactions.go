@@ -129,7 +129,7 @@ func (s *suite) recordChanged(t *testing.T) string {
 	calls, heard := 0, uint16(0)
 	err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
 		calls++
-		created, err := byHandIn(ctx, tx, name, func() error {
+		created, err := byHandIn(ctx, tx, name, "ann", func() error {
 			if calls > 1 {
 				return nil
 			}
@@ -152,21 +152,4 @@ func (s *suite) recordChanged(t *testing.T) string {
 	}
 	t.Errorf("%d calls, heard %d, %v", calls, heard, err)
 	return ""
-}
-
-// byHandIn gets or creates "ann" in a transaction, with something in between.
-func byHandIn(ctx context.Context, tx *sql.Tx, table string, between func() error) (created bool, err error) {
-	_, err = getName(table, "ann")(ctx, tx, "")
-	if !errors.Is(err, sql.ErrNoRows) {
-		return false, err
-	}
-	if err := between(); err != nil {
-		return false, err
-	}
-	_, err = insertName(table, "ann")(ctx, tx)
-	if mysqltx.IsDuplicateKey(err) {
-		_, err = getName(table, "ann")(ctx, tx, "")
-		return false, err
-	}
-	return err == nil, err
 }

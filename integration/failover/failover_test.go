@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"errors"
 	"net/url"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -17,34 +16,9 @@ import (
 
 const createTable = "CREATE TABLE rows_written (id INT PRIMARY KEY) ENGINE=InnoDB"
 
-// deploy starts a deployment by its name.
-func deploy(t *testing.T, name string) *servers.Deployment {
-	t.Helper()
-	for _, k := range servers.Kinds {
-		if k.Name != name {
-			continue
-		}
-		d, err := k.Start(t.Context())
-		if errors.Is(err, servers.ErrNotToBeHad) && os.Getenv("CI") == "" {
-			t.Skip(err)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := d.Stop(); err != nil {
-				t.Error(err)
-			}
-		})
-		return d
-	}
-	t.Fatalf("no deployment is called %s", name)
-	return nil
-}
-
 // MySQL 5.6 knows tx_isolation, 9.7 transaction_isolation.
 func TestServerOfAnotherDialect(t *testing.T) {
-	old, current := deploy(t, "MySQL 5.6").Nodes[0], deploy(t, "MySQL 9.7").Nodes[0]
+	old, current := servers.New(t, servers.MySQL56).Nodes[0], servers.New(t, servers.MySQL97).Nodes[0]
 	for _, n := range []*servers.Node{old, current} {
 		exec(t, openNode(t, n), createTable)
 	}
@@ -67,7 +41,7 @@ func TestServerOfAnotherDialect(t *testing.T) {
 // Connections to the old primary stay open: rejectReadOnly closes each at its first
 // write.
 func TestPrimaryTurnsReadOnly(t *testing.T) {
-	d := deploy(t, "Replica")
+	d := servers.New(t, servers.Replica)
 	primary, second := openNode(t, d.Nodes[0]), openNode(t, d.Nodes[1])
 	exec(t, primary, createTable)
 	a := newAddress(t, d.Nodes[0].Addr)
@@ -100,7 +74,7 @@ func awaitSame(t *testing.T, one, other *sql.DB, expr string) {
 
 // A Galera node is killed under load; the address leads to another.
 func TestGaleraNodeIsKilled(t *testing.T) {
-	d := deploy(t, "Galera")
+	d := servers.New(t, servers.Galera)
 	exec(t, openNode(t, d.Nodes[0]), createTable)
 	a := newAddress(t, d.Nodes[0].Addr)
 	l, stop := start(t, a, testserver.Root, "", 0, session{"READ-COMMITTED", "ROW"})
@@ -121,7 +95,7 @@ func TestGaleraNodeIsKilled(t *testing.T) {
 // under, then STATEMENT, for which the driver gives an account that may not change it no
 // connection, then ROW.
 func TestServerComesBackWithAnotherFormat(t *testing.T) {
-	node := deploy(t, "MariaDB 10.11").Nodes[0]
+	node := servers.New(t, servers.MariaDB1011).Nodes[0]
 	// Acknowledged rows have to outlive a kill.
 	restart := func(format string) {
 		t.Helper()

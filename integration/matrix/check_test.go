@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/mysqlinit/mysqlinit/inspect"
@@ -22,35 +21,24 @@ import (
 
 var golden = flag.Bool("golden", false, "write the golden files of check anew")
 
-// command builds the mysqlinit command once.
-var command = sync.OnceValues(func() (string, error) {
-	folder, err := os.MkdirTemp("", "mysqlinit-command-")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(folder, "mysqlinit")
-	build := exec.Command("go", "build", "-o", path, "./cmd/mysqlinit")
+// buildCommand builds the mysqlinit command.
+func buildCommand(t *testing.T) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "mysqlinit")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", path, "./cmd/mysqlinit")
 	build.Dir = "../.."
 	if output, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w: %s", err, output)
+		t.Fatalf("%v: %s", err, output)
 	}
-	return path, nil
-})
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if path, err := command(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path))
-	}
-	os.Exit(code)
+	return path
 }
 
 // checkGolden compares what "mysqlinit check" finds on each node, for both accounts,
 // with a golden file.
-func checkGolden(t *testing.T, d *servers.Deployment) {
+func checkGolden(t *testing.T, d *servers.Deployment, command string) {
 	t.Helper()
 	var b strings.Builder
-	check := func(label, dsn string) { fmt.Fprintf(&b, "%s\n%s\n", label, checked(t, dsn)) }
+	check := func(label, dsn string) { fmt.Fprintf(&b, "%s\n%s\n", label, checked(t, command, dsn)) }
 	for _, account := range []string{testserver.App, testserver.Root} {
 		check("as "+account, d.DSN(account, ""))
 		for i, n := range d.Nodes[1:] {
@@ -76,13 +64,9 @@ func checkGolden(t *testing.T, d *servers.Deployment) {
 var ports = regexp.MustCompile(`port [0-9]+|its own [0-9]+`)
 
 // checked returns the sessions and the findings of a check, and its exit code.
-func checked(t *testing.T, dsn string) string {
+func checked(t *testing.T, command, dsn string) string {
 	t.Helper()
-	path, err := command()
-	if err != nil {
-		t.Fatal(err)
-	}
-	output, err := exec.CommandContext(t.Context(), path, "check", "-json", dsn).Output()
+	output, err := exec.CommandContext(t.Context(), command, "check", "-json", dsn).Output()
 	exit, failed := errors.AsType[*exec.ExitError](err)
 	if err != nil && !failed {
 		t.Fatal(err)

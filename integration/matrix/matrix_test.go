@@ -19,8 +19,9 @@ var update = flag.String("update", "", "put the table into this document, betwee
 
 func TestMatrix(t *testing.T) {
 	var columns []column
+	command := buildCommand(t)
 	for _, k := range servers.Kinds {
-		t.Run(k.Name, func(t *testing.T) { columns = append(columns, run(t, k)) })
+		t.Run(k.Name, func(t *testing.T) { columns = append(columns, run(t, k, command)) })
 	}
 	fmt.Print(plain(columns))
 	if *update == "" || len(columns) < len(servers.Kinds) { // -run has chosen some
@@ -33,15 +34,7 @@ func TestMatrix(t *testing.T) {
 
 // A server of which nothing is known but two DSNs.
 func TestAnyServer(t *testing.T) {
-	d, err := servers.MariaDB105.Start(t.Context())
-	if errors.Is(err, servers.ErrNotToBeHad) && os.Getenv("CI") == "" {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = d.Stop() }()
-	target := d.Target()
+	target := servers.New(t, servers.MariaDB105).Target()
 	conformance.Run(t, conformance.Target{Root: target.Root, App: target.App})
 }
 
@@ -52,7 +45,7 @@ type column struct {
 	cells   []conformance.Result
 }
 
-func run(t *testing.T, k servers.Kind) column {
+func run(t *testing.T, k servers.Kind, command string) column {
 	c := column{Kind: k}
 	d, err := k.Start(t.Context())
 	switch {
@@ -75,7 +68,7 @@ func run(t *testing.T, k servers.Kind) column {
 		}
 	})
 	c.version, _, _ = strings.Cut(d.Version, "-") // without the packager's
-	checkGolden(t, d)
+	checkGolden(t, d, command)
 	c.cells = conformance.Run(t, d.Target())
 	return c
 }

@@ -5,37 +5,18 @@ package servers
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
-	"os"
 	"testing"
 
 	"github.com/mysqlinit/mysqlinit"
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-func started(t *testing.T, k Kind) *Deployment {
-	t.Helper()
-	d, err := k.Start(t.Context())
-	if errors.Is(err, ErrNotToBeHad) && os.Getenv("CI") == "" {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := d.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return d
-}
-
 // A node that is killed comes back with what it had, and gets what it missed.
 func TestKilledNodeComesBack(t *testing.T) {
 	for _, k := range []Kind{MySQL56, Replica, Galera, GroupReplication} {
 		t.Run(k.Name, func(t *testing.T) {
-			d := started(t, k)
+			d := New(t, k)
 			first, last := d.Nodes[0], d.Nodes[len(d.Nodes)-1]
 			write := func(statement string) {
 				t.Helper()
@@ -70,7 +51,7 @@ func TestKilledNodeComesBack(t *testing.T) {
 
 // More clients than the server has connections: the suite runs over shared ones indeed.
 func TestRouterShares(t *testing.T) {
-	d := started(t, Router)
+	d := New(t, Router)
 	db, err := mysqlinit.Open(d.DSN(testserver.Root, ""))
 	if err != nil {
 		t.Fatal(err)

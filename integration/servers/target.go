@@ -1,6 +1,9 @@
 package servers
 
 import (
+	"errors"
+	"os"
+
 	"github.com/mysqlinit/mysqlinit/integration/conformance"
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
@@ -19,4 +22,23 @@ func (d *Deployment) Target() conformance.Target {
 		}
 	}
 	return t
+}
+
+// New starts a deployment that ends with the test, and fails the test where it
+// cannot. It is skipped, never in CI, where a program is not to be had.
+func New(tb testserver.TB, k Kind) *Deployment {
+	tb.Helper()
+	d, err := k.Start(tb.Context())
+	if errors.Is(err, ErrNotToBeHad) && os.Getenv("CI") == "" {
+		tb.Skip(err)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := d.Stop(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return d
 }
