@@ -28,18 +28,10 @@ type contender struct {
 type server struct {
 	addr      string
 	isolation string // the name of the isolation variable
-	params    string // for all
 }
 
 func (s server) dsn(account, params string) string {
-	dsn := account + "@tcp(" + s.addr + ")/test?" + s.params
-	if params != "" {
-		if s.params != "" {
-			dsn += "&"
-		}
-		dsn += params
-	}
-	return dsn
+	return account + "@tcp(" + s.addr + ")/test?" + params
 }
 
 // The two variables, in the DSN and as statements.

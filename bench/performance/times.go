@@ -113,53 +113,61 @@ func timeAll(ctx context.Context, s server, samples int) (timings []timing, err 
 	return timings, nil
 }
 
-// timeOne measures all contenders in turns, each time in another order, on connections
-// that are renewed now and then: which core serves one makes a difference.
+// renewals is how often connections are renewed: which core serves one makes a
+// difference.
+const renewals = 10
+
+// timeOne measures all contenders in turns.
 func timeOne(ctx context.Context, s server, op operation, samples int, allocations bool) (t timing, err error) {
-	t.operation = op.name
-	runs := make([]func() error, len(op.contenders))
-	const renewals = 10
+	t.operation, t.seconds = op.name, make([][]float64, len(op.contenders))
+	for _, c := range op.contenders {
+		t.names = append(t.names, c.name)
+	}
 	for renewal := range renewals {
-		dbs := make([]*sql.DB, len(op.contenders))
-		for i, c := range op.contenders {
-			if renewal == 0 {
-				t.names, t.seconds = append(t.names, c.name), append(t.seconds, nil)
-			}
-			if dbs[i], err = c.open(s); err != nil {
-				return t, fmt.Errorf("%s: %w", c.name, err)
-			}
-			defer func() { _ = dbs[i].Close() }()
-			dbs[i].SetMaxOpenConns(1)
-			if runs[i], err = op.prepare(ctx, dbs[i]); err != nil {
-				return t, fmt.Errorf("%s: %w", c.name, err)
-			}
-			if err := runs[i](); err != nil {
-				return t, fmt.Errorf("%s: %w", c.name, err)
-			}
-		}
-		for range max(1, samples/renewals) {
-			for _, i := range rand.Perm(len(runs)) { // what ran before makes a difference
-				start := time.Now()
-				if err := runs[i](); err != nil {
-					return t, err
-				}
-				t.seconds[i] = append(t.seconds[i], time.Since(start).Seconds())
-			}
-		}
-		if allocations && renewal == renewals-1 {
-			for _, run := range runs {
-				n, err := allocationsOf(run)
-				if err != nil {
-					return t, err
-				}
-				t.allocations = append(t.allocations, n)
-			}
-		}
-		for _, db := range dbs {
-			_ = db.Close()
+		if err := t.measure(ctx, s, op, max(1, samples/renewals), allocations && renewal == renewals-1); err != nil {
+			return t, err
 		}
 	}
 	return t, nil
+}
+
+// measure adds samples, on new connections, each round in another order.
+func (t *timing) measure(ctx context.Context, s server, op operation, rounds int, allocations bool) error {
+	runs := make([]func() error, len(op.contenders))
+	for i, c := range op.contenders {
+		db, err := c.open(s)
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+		defer func() { _ = db.Close() }()
+		db.SetMaxOpenConns(1)
+		if runs[i], err = op.prepare(ctx, db); err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+		if err := runs[i](); err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+	}
+	for range rounds {
+		for _, i := range rand.Perm(len(runs)) { // what ran before makes a difference
+			start := time.Now()
+			if err := runs[i](); err != nil {
+				return err
+			}
+			t.seconds[i] = append(t.seconds[i], time.Since(start).Seconds())
+		}
+	}
+	if !allocations {
+		return nil
+	}
+	for _, run := range runs {
+		n, err := allocationsOf(run)
+		if err != nil {
+			return err
+		}
+		t.allocations = append(t.allocations, n)
+	}
+	return nil
 }
 
 // allocationsOf returns the allocations of one call, as the median of several: those of
