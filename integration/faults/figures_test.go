@@ -1,0 +1,71 @@
+package faults
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/mysqlinit/mysqlinit/internal/document"
+)
+
+// update names the document that gets the figures of the run.
+var update = flag.String("update", "", "the document to put the figures into")
+
+// figures are what the tests of a run have counted.
+var figures tally
+
+type tally struct {
+	cutPoints        atomic.Int64
+	checkouts        atomic.Int64 // each with a look at its session
+	unprepared       atomic.Int64
+	leakedThreads    atomic.Int64 // of servers
+	leakedGoroutines atomic.Int64
+
+	mu      sync.Mutex
+	longest float64 // Connect, in connectTimeouts
+}
+
+// ended notes how long a Connect took that its connectTimeout had to end.
+func (f *tally) ended(took, connectTimeout time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.longest = max(f.longest, float64(took)/float64(connectTimeout))
+}
+
+func (f *tally) String() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var parts []string
+	count := func(n *atomic.Int64, of string) {
+		parts = append(parts, humanize.Comma(n.Load())+" "+of)
+	}
+	count(&f.cutPoints, "cut points")
+	count(&f.checkouts, "checkouts")
+	count(&f.unprepared, "unprepared")
+	count(&f.leakedThreads, "leaked threads")
+	count(&f.leakedGoroutines, "leaked goroutines")
+	if f.longest > 0 {
+		parts = append(parts, fmt.Sprintf("longest Connect %.2f × connectTimeout", f.longest))
+	}
+	return "faults: " + strings.Join(parts, ", ")
+}
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	code := m.Run()
+	fmt.Println(&figures)
+	if *update != "" && code == 0 {
+		if err := document.Replace(*update, "<!-- figures -->", "<!-- end of figures -->", "    "+figures.String()+"\n\n"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
