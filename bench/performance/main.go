@@ -20,13 +20,15 @@ import (
 
 // effort is how much is measured.
 type effort struct {
-	servers                                []bool // whether it is MySQL
-	samples, storms, queries, transactions int
+	servers                       []bool // whether it is MySQL
+	samples                       int    // of each time
+	calls                         int    // whose median is a sample, where the network is fast
+	storms, queries, transactions int
 }
 
 var (
-	full  = effort{servers: []bool{false, true}, samples: 200, storms: 9, queries: 6400, transactions: 2560}
-	quick = effort{servers: []bool{false}, samples: 20, storms: 2, queries: 640, transactions: 256}
+	full  = effort{servers: []bool{false, true}, samples: 40, calls: 25, storms: 9, queries: 6400, transactions: 2560}
+	quick = effort{servers: []bool{false}, samples: 10, calls: 4, storms: 2, queries: 640, transactions: 256}
 )
 
 func main() {
@@ -96,7 +98,7 @@ func measure(ctx context.Context, e effort, isMySQL bool) (m measured, err error
 	if m.trips, err = countTrips(ctx, s); err != nil {
 		return m, err
 	}
-	if m.timings, err = timeAll(ctx, s, e.samples); err != nil {
+	if m.timings, err = timeAll(ctx, s, e); err != nil {
 		return m, err
 	}
 	if m.storms, m.kilobytes, err = growStorms(ctx, s, e.storms); err != nil {

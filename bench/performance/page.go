@@ -84,7 +84,7 @@ func page(all []measured, e effort, plots string) string {
 	p("# Performance\n\nMade by `make bench`; nothing in it is typed by hand. ")
 	p("Run on %d CPUs%s, %s/%s, %s, %s. Server and client share them, and other work may too: what counts is ratios, of samples taken in turns, ",
 		runtime.NumCPU(), cpuName(), runtime.GOOS, runtime.GOARCH, runtime.Version(), modules())
-	p("with the 95 %% confidence interval of their median. %d samples each; storms and workers %d. `make bench-quick` measures the same in less than a minute, with less to rely on.\n\n", e.samples, e.storms)
+	p("with the 95 %% confidence interval of their median. A time has %d samples, each the median of up to %d calls on a connection of its own; storms and workers have %d. `make bench-quick` measures the same in less than a minute, with less to rely on.\n\n", e.samples, e.calls, e.storms)
 	p("## Targets\n\n")
 	for _, m := range all {
 		p("### %s\n\n| wanted | measured | |\n|---|---|---|\n", m.name())

@@ -85,7 +85,7 @@ type timing struct {
 	allocations []float64 // by contender, a call; only without the proxy
 }
 
-func timeAll(ctx context.Context, s server, samples int) (timings []timing, err error) {
+func timeAll(ctx context.Context, s server, e effort) (timings []timing, err error) {
 	for _, latency := range latencies {
 		behind := s
 		if latency.proxy {
@@ -96,13 +96,16 @@ func timeAll(ctx context.Context, s server, samples int) (timings []timing, err 
 			defer func() { _ = proxy.Close() }()
 			behind.addr = proxy.Addr
 		}
+		// Where the network is slow, its time is all there is.
+		calls := e.calls
+		switch {
+		case latency.delay >= 10*time.Millisecond:
+			calls = 1
+		case latency.delay > 0:
+			calls = max(1, calls/5)
+		}
 		for _, op := range operations {
-			// Where the network is slow, its time is all there is.
-			n := samples
-			if latency.delay >= 10*time.Millisecond {
-				n = max(10, samples/5)
-			}
-			t, err := timeOne(ctx, behind, op, n, !latency.proxy)
+			t, err := timeOne(ctx, behind, op, e.samples, calls, !latency.proxy)
 			if err != nil {
 				return nil, fmt.Errorf("%s, %s: %w", op.name, latency.name, err)
 			}
@@ -113,26 +116,24 @@ func timeAll(ctx context.Context, s server, samples int) (timings []timing, err 
 	return timings, nil
 }
 
-// renewals is how often connections are renewed: which core serves one makes a
-// difference.
-const renewals = 10
-
-// timeOne measures all contenders in turns.
-func timeOne(ctx context.Context, s server, op operation, samples int, allocations bool) (t timing, err error) {
+// timeOne measures all contenders in turns. Each sample is on a connection of its own:
+// which core serves it makes a difference to all of its calls.
+func timeOne(ctx context.Context, s server, op operation, samples, calls int, allocations bool) (t timing, err error) {
 	t.operation, t.seconds = op.name, make([][]float64, len(op.contenders))
 	for _, c := range op.contenders {
 		t.names = append(t.names, c.name)
 	}
-	for renewal := range renewals {
-		if err := t.measure(ctx, s, op, max(1, samples/renewals), allocations && renewal == renewals-1); err != nil {
+	for n := range samples {
+		if err := t.sample(ctx, s, op, calls, allocations && n == samples-1); err != nil {
 			return t, err
 		}
 	}
 	return t, nil
 }
 
-// measure adds samples, on new connections, each round in another order.
-func (t *timing) measure(ctx context.Context, s server, op operation, rounds int, allocations bool) error {
+// sample adds one of each contender: the median of some calls on a new connection, in
+// another order in each round.
+func (t *timing) sample(ctx context.Context, s server, op operation, calls int, allocations bool) error {
 	runs := make([]func() error, len(op.contenders))
 	for i, c := range op.contenders {
 		db, err := c.open(s)
@@ -148,14 +149,19 @@ func (t *timing) measure(ctx context.Context, s server, op operation, rounds int
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
 	}
-	for range rounds {
+	seconds := make([][]float64, len(runs))
+	for range calls {
 		for _, i := range rand.Perm(len(runs)) { // what ran before makes a difference
 			start := time.Now()
 			if err := runs[i](); err != nil {
 				return err
 			}
-			t.seconds[i] = append(t.seconds[i], time.Since(start).Seconds())
+			seconds[i] = append(seconds[i], time.Since(start).Seconds())
 		}
+	}
+	for i := range runs {
+		slices.Sort(seconds[i])
+		t.seconds[i] = append(t.seconds[i], seconds[i][calls/2])
 	}
 	if !allocations {
 		return nil
