@@ -3,6 +3,8 @@ package faults
 import (
 	"flag"
 	"fmt"
+	"io"
+	"log"
 	"os"
 	"strings"
 	"sync"
@@ -11,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/go-sql-driver/mysql"
 
 	"github.com/mysqlinit/mysqlinit/internal/document"
 )
@@ -30,6 +33,7 @@ type tally struct {
 
 	mu      sync.Mutex
 	longest float64 // Connect, in connectTimeouts
+	storm   string
 }
 
 // ended notes how long a Connect took that its connectTimeout had to end.
@@ -37,6 +41,14 @@ func (f *tally) ended(took, connectTimeout time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.longest = max(f.longest, float64(took)/float64(connectTimeout))
+}
+
+// waited notes when the last of many callers was answered by the pool of a server that
+// hangs.
+func (f *tally) waited(callers, pool int, last, connectTimeout time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.storm = fmt.Sprintf("last of %d callers of a hanging server (%d connections) after %.0f × connectTimeout", callers, pool, float64(last)/float64(connectTimeout))
 }
 
 func (f *tally) String() string {
@@ -52,13 +64,17 @@ func (f *tally) String() string {
 	count(&f.leakedThreads, "leaked threads")
 	count(&f.leakedGoroutines, "leaked goroutines")
 	if f.longest > 0 {
-		parts = append(parts, fmt.Sprintf("longest Connect %.2f × connectTimeout", f.longest))
+		parts = append(parts, fmt.Sprintf("longest Connect %.3f × connectTimeout", f.longest))
+	}
+	if f.storm != "" {
+		parts = append(parts, f.storm)
 	}
 	return "faults: " + strings.Join(parts, ", ")
 }
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	_ = mysql.SetLogger(log.New(io.Discard, "", 0)) // it says of each fault what it saw
 	code := m.Run()
 	fmt.Println(&figures)
 	if *update != "" && code == 0 {

@@ -1,0 +1,105 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mysqlinit/mysqlinit/internal/testserver"
+)
+
+var callers = flag.Int("callers", 40, "how many want a connection at once")
+
+// TestHang has servers that answer no more at some point of the connecting.
+func TestHang(t *testing.T) {
+	const connectTimeout = 2 * time.Second
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	wantNoGoroutines(t)
+	var hanging sync.WaitGroup
+	for _, hang := range []struct {
+		fault
+		phase string
+	}{
+		{fault{what: stall, after: 0}, "connecting"},
+		{fault{what: stall, toServer: true, after: 0}, "connecting"},
+		{fault{what: stall, toServer: true, text: "SET @@SESSION"}, "setting the session's variables"},
+		{fault{what: stall, toServer: true, text: "SET @traced"}, "running init command 1"},
+		{fault{what: stall, toServer: true, text: "SET @third"}, "running init command 3"},
+	} {
+		f := newFaulty(t, s, testserver.Root, "", "&initCommand=DO+2&initCommand=SET+@third+%3D+3&connectTimeout="+connectTimeout.String())
+		f.set(&hang.fault)
+		hanging.Go(func() {
+			start := time.Now()
+			_, err := f.checkout(t.Context())
+			took := time.Since(start)
+			figures.ended(took, connectTimeout)
+			if !isTimeout(err) || !strings.Contains(err.Error(), hang.phase) || !strings.Contains(err.Error(), "connectTimeout of 2s") {
+				t.Errorf("%+v: got %v", hang.fault, err)
+			}
+			if took > 5*connectTimeout {
+				t.Errorf("%+v: it took %v", hang.fault, took)
+			}
+			if !f.closed() {
+				t.Errorf("%+v: the connection was not closed", hang.fault)
+			}
+		})
+	}
+	hanging.Wait()
+}
+
+// TestManyCallersOfAHangingServer measures what database/sql adds, which opens
+// connections one after another once its pool is full.
+func TestManyCallersOfAHangingServer(t *testing.T) {
+	const connectTimeout, pool = 100 * time.Millisecond, 4
+	s := testserver.New(t, testserver.Config{})
+	wantNoGoroutines(t)
+	f := newFaulty(t, s, testserver.Root, "", "&connectTimeout="+connectTimeout.String())
+	f.db.SetMaxOpenConns(pool)
+	f.set(&fault{what: stall})
+	last := f.storm(t, *callers, func(int) (context.Context, context.CancelFunc) {
+		return context.WithCancel(t.Context())
+	}, isTimeout)
+	if n := f.connects(); n > *callers {
+		t.Errorf("%d connects for %d callers", n, *callers)
+	}
+	figures.waited(*callers, pool, last, connectTimeout)
+
+	// Their own deadlines end it.
+	const deadline = 300 * time.Millisecond
+	last = f.storm(t, *callers, func(int) (context.Context, context.CancelFunc) {
+		return context.WithTimeout(t.Context(), deadline)
+	}, func(err error) bool { return errors.Is(err, context.DeadlineExceeded) })
+	if last > 20*deadline {
+		t.Errorf("with a deadline of %v the last was answered after %v", deadline, last)
+	}
+	f.set(nil)
+	conn, err := f.checkout(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.check(t.Context(), conn); err != nil {
+		t.Error(err)
+	}
+}
+
+// storm has callers want a connection at once, and returns when the last was answered.
+func (f *faulty) storm(t *testing.T, callers int, caller func(i int) (context.Context, context.CancelFunc), expected func(error) bool) time.Duration {
+	t.Helper()
+	start := time.Now()
+	var all sync.WaitGroup
+	for i := range callers {
+		all.Go(func() {
+			ctx, cancel := caller(i)
+			defer cancel()
+			if _, err := f.checkout(ctx); !expected(err) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	all.Wait()
+	return time.Since(start)
+}
