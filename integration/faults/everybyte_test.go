@@ -30,16 +30,16 @@ var logins = []struct {
 	forgets bool // the server has forgotten the password each time, and asks for more than its hash
 }{
 	{"mysql_native_password", false, "", false},
-	{"mysql_native_password, TLS", false, "&tls=skip-verify", false},
+	{"mysql_native_password, TLS", false, "&tls=skip-verify&verify=true", false},
 	{"caching_sha2_password", true, "", false},
-	{"caching_sha2_password, not cached", true, "", true},
-	{"caching_sha2_password, TLS", true, "&tls=skip-verify", false},
+	{"caching_sha2_password, not cached", true, "&verify=true", true},
+	{"caching_sha2_password, TLS", true, "&tls=skip-verify&verify=true", false},
 	{"caching_sha2_password, not cached, TLS", true, "&tls=skip-verify", true},
 }
 
 // promised is a session as params ask for it. The server's own is MIXED.
 const (
-	params   = "verify=true&time_zone=%27%2B03:00%27&initCommand=SET+@traced+%3D+1"
+	params   = "time_zone=%27%2B03:00%27&initCommand=SET+@traced+%3D+1"
 	promised = "READ-COMMITTED, ROW, +03:00, 1"
 )
 

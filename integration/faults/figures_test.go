@@ -34,6 +34,7 @@ type tally struct {
 	mu      sync.Mutex
 	longest float64 // Connect, in connectTimeouts
 	storm   string
+	soak    string
 }
 
 // ended notes how long a Connect took that its connectTimeout had to end.
@@ -49,6 +50,13 @@ func (f *tally) waited(callers, pool int, last, connectTimeout time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.storm = fmt.Sprintf("last of %d callers of a hanging server (%d connections) after %.0f × connectTimeout", callers, pool, float64(last)/float64(connectTimeout))
+}
+
+// soaked notes what a soak has seen.
+func (f *tally) soaked(seen string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.soak = seen
 }
 
 func (f *tally) String() string {
@@ -68,6 +76,9 @@ func (f *tally) String() string {
 	}
 	if f.storm != "" {
 		parts = append(parts, f.storm)
+	}
+	if f.soak != "" {
+		parts = append(parts, f.soak)
 	}
 	return "faults: " + strings.Join(parts, ", ")
 }

@@ -45,14 +45,15 @@ func (f *fault) at(passed int, chunk []byte) int {
 // proxy passes on what client and server send, up to the fault. toxiproxy, which
 // TestDrip uses, counts no bytes for a reset, a stall or half a close.
 type proxy struct {
-	addr, server string
+	addr string
 
 	mu       sync.Mutex
+	server   string // where connections from now on lead
 	fault    *fault // of connections from now on
 	happens  func()
 	accepted int
-	open     int
-	passed   map[bool]int // of the last connection, by whether it went to the server
+	open     map[*net.TCPConn]bool // those that clients have
+	passed   map[bool]int          // of the last connection, by whether it went to the server
 }
 
 func newProxy(t *testing.T, server string) *proxy {
@@ -61,7 +62,7 @@ func newProxy(t *testing.T, server string) *proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{addr: listener.Addr().String(), server: server}
+	p := &proxy{addr: listener.Addr().String(), server: server, open: map[*net.TCPConn]bool{}}
 	var serving sync.WaitGroup
 	serving.Go(func() { testserver.Serve(listener, func(client net.Conn) { p.serve(client.(*net.TCPConn)) }) })
 	t.Cleanup(func() {
@@ -81,6 +82,22 @@ func (p *proxy) set(f *fault) (happened <-chan struct{}) {
 	return first
 }
 
+// to leads connections from now on to another server.
+func (p *proxy) to(server string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.server = server
+}
+
+// cutAll ends all connections.
+func (p *proxy) cutAll() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for client := range p.open {
+		_ = client.Close()
+	}
+}
+
 // connects returns how many connections have come since set.
 func (p *proxy) connects() int {
 	p.mu.Lock()
@@ -92,7 +109,7 @@ func (p *proxy) connects() int {
 func (p *proxy) closed() bool {
 	for range 20000 {
 		p.mu.Lock()
-		open := p.open
+		open := len(p.open)
 		p.mu.Unlock()
 		if open == 0 {
 			return true
@@ -104,18 +121,18 @@ func (p *proxy) closed() bool {
 
 func (p *proxy) serve(client *net.TCPConn) {
 	p.mu.Lock()
-	f, happens := p.fault, p.happens
+	f, happens, addr := p.fault, p.happens, p.server
 	p.accepted++
 	p.passed = map[bool]int{}
-	p.open++
+	p.open[client] = true
 	p.mu.Unlock()
 	defer func() {
 		p.mu.Lock()
-		p.open--
+		delete(p.open, client)
 		p.mu.Unlock()
 	}()
 	defer func() { _ = client.Close() }()
-	upstream, err := net.Dial("tcp", p.server)
+	upstream, err := net.Dial("tcp", addr)
 	if err != nil {
 		return
 	}
