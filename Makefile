@@ -12,6 +12,7 @@ demo: server ## See the race that this driver cures, on a throwaway server
 test: server mysql ## Run all tests with the race detector, on throwaway servers
 	$(GO) test $(RACE) -shuffle=on -count=1 ./...
 	cd integration && $(GO) test $(RACE) -shuffle=on -count=1 ./...
+	cd examples/signup && $(GO) test $(RACE) -shuffle=on -count=1 ./...
 
 matrix: ## Run the conformance suite and failovers on nine deployments, into docs/servers.md (3 minutes; at first it fetches 0.4 GB)
 	cd integration/servers && $(GO) test $(RACE) -tags=matrix -count=1 -timeout=10m
@@ -29,6 +30,7 @@ lint: ## gofmt, go vet (also for other systems), staticcheck, go mod tidy
 	$(GO) mod tidy -diff
 	cd integration && $(GO) mod tidy -diff
 	cd bench && $(GO) vet ./... && $(GO) tool -modfile=../internal/tools/go.mod staticcheck ./... && $(GO) mod tidy -diff
+	cd examples/signup && $(GO) vet ./... && $(GO) tool -modfile=../../internal/tools/go.mod staticcheck ./... && $(GO) mod tidy -diff
 	cd internal/tools && $(GO) mod tidy -diff
 
 fuzz: server ## Fuzz the DSN, the error texts and, on a server, the guard, a minute each
