@@ -47,10 +47,18 @@ bench-quick: server ## The same on MariaDB alone, roughly, in less than a minute
 bench-getorcreate: server mysql ## Compare ways to get or create a row, into docs/get-or-create.md (4 minutes)
 	cd bench && $(GO) run ./getorcreate -update ../docs/get-or-create.md
 
+vulncheck: ## Look for known vulnerabilities in what is called (asks vuln.go.dev)
+	@$$($(GO) tool -modfile=internal/tools/go.mod -n govulncheck) ./... || case $$? in \
+		3) echo "make vulncheck: update what is named above, and Go where it is the standard library" >&2; exit 1 ;; \
+		*) echo "make vulncheck: nothing was checked, for the reason above; GOVULNDB may name a mirror of https://vuln.go.dev" >&2; exit 1 ;; esac
+
+release-check: ## Tell whether this commit may be tagged: tree, modules, CHANGELOG, API
+	@GO='$(GO)' sh internal/tools/release-check.sh
+
 server: # Install a MariaDB server where none is found
 	@sh internal/testserver/install.sh
 
 mysql: # Fetch a MySQL server for the tests where none is found
 	@[ -n "$$MYSQLINIT_TEST_DSN" ] && [ -z "$$CI" ] || sh internal/testserver/fetch.sh mysql || echo "trying without"
 
-.PHONY: help demo test matrix lint fuzz bench bench-quick bench-getorcreate server mysql
+.PHONY: help demo test matrix lint fuzz bench bench-quick bench-getorcreate vulncheck release-check server mysql
