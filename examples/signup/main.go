@@ -52,6 +52,7 @@ func run(ctx context.Context, driver, dsn, addr string) (err error) {
 		}
 		defer func() { err = errors.Join(err, server.Stop()) }()
 		dsn = server.DSN(testserver.App, "")
+		slog.Info("a throwaway server runs", "dsn", dsn)
 	}
 	store, err := OpenStore(ctx, driver, dsn)
 	if err != nil {
