@@ -12,6 +12,7 @@ demo: server ## See the race that this driver cures, on a throwaway server
 test: server mysql ## Run all tests with the race detector, on throwaway servers
 	$(GO) test $(RACE) -shuffle=on -count=1 ./...
 	cd integration && $(GO) test $(RACE) -shuffle=on -count=1 ./...
+	cd examples/signup && $(GO) test $(RACE) -shuffle=on -count=1 ./...
 
 matrix: ## Run the conformance suite and failovers on nine deployments, into docs/servers.md (3 minutes; at first it fetches 0.4 GB)
 	cd integration/servers && $(GO) test $(RACE) -tags=matrix -count=1 -timeout=10m
@@ -29,6 +30,7 @@ lint: ## gofmt, go vet (also for other systems), staticcheck, go mod tidy
 	$(GO) mod tidy -diff
 	cd integration && $(GO) mod tidy -diff
 	cd bench && $(GO) vet ./... && $(GO) tool -modfile=../internal/tools/go.mod staticcheck ./... && $(GO) mod tidy -diff
+	cd examples/signup && $(GO) vet ./... && $(GO) tool -modfile=../../internal/tools/go.mod staticcheck ./... && $(GO) mod tidy -diff
 	cd internal/tools && $(GO) mod tidy -diff
 
 fuzz: server ## Fuzz the DSN, the error texts and, on a server, the guard, a minute each
@@ -45,10 +47,18 @@ bench-quick: server ## The same on MariaDB alone, roughly, in less than a minute
 bench-getorcreate: server mysql ## Compare ways to get or create a row, into docs/get-or-create.md (4 minutes)
 	cd bench && $(GO) run ./getorcreate -update ../docs/get-or-create.md
 
+vulncheck: ## Look for known vulnerabilities in what is called (asks vuln.go.dev)
+	@$$($(GO) tool -modfile=internal/tools/go.mod -n govulncheck) ./... || case $$? in \
+		3) echo "make vulncheck: update what is named above, and Go where it is the standard library" >&2; exit 1 ;; \
+		*) echo "make vulncheck: nothing was checked, for the reason above; GOVULNDB may name a mirror of https://vuln.go.dev" >&2; exit 1 ;; esac
+
+release-check: ## Tell whether this commit may be tagged: tree, modules, CHANGELOG, API
+	@GO='$(GO)' sh internal/tools/release-check.sh
+
 server: # Install a MariaDB server where none is found
 	@sh internal/testserver/install.sh
 
 mysql: # Fetch a MySQL server for the tests where none is found
 	@[ -n "$$MYSQLINIT_TEST_DSN" ] && [ -z "$$CI" ] || sh internal/testserver/fetch.sh mysql || echo "trying without"
 
-.PHONY: help demo test matrix lint fuzz bench bench-quick bench-getorcreate server mysql
+.PHONY: help demo test matrix lint fuzz bench bench-quick bench-getorcreate vulncheck release-check server mysql

@@ -3,8 +3,11 @@ package inspect_test
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"log"
 	"log/slog"
+
+	"github.com/go-sql-driver/mysql"
 
 	"github.com/mysqlinit/mysqlinit/inspect"
 )
@@ -29,4 +32,37 @@ func ExampleSession() {
 	if err := warnOfDatabase(context.Background(), db); err != nil {
 		log.Fatal(err)
 	}
+}
+
+// What the DSN says, and does not say, is looked at too.
+func ExampleWithConfig() {
+	cfg, err := mysql.ParseDSN("user:password@tcp(db:3306)/app")
+	if err != nil {
+		log.Fatal(err)
+	}
+	connector, err := mysql.NewConnector(cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	report, err := inspect.Session(context.Background(), sql.OpenDB(connector), inspect.WithConfig(cfg))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(report.Session.Isolation, report.Session.BinlogFormat)
+}
+
+// A health check that fails where something goes wrong now.
+func ExampleWorst() {
+	findings := []inspect.Finding{{ID: "wait-timeout", Severity: inspect.Warning}, {ID: "read-timeout-unset", Severity: inspect.Info}}
+	worst := inspect.Worst(findings)
+	fmt.Println(worst, worst >= inspect.Error)
+	// Output: warning false
+}
+
+// A program's own findings among those of a report.
+func ExampleSort() {
+	findings := []inspect.Finding{{ID: "not-innodb", Severity: inspect.Warning}, {ID: "our-schema-old", Severity: inspect.Error}}
+	inspect.Sort(findings)
+	fmt.Println(findings[0].ID)
+	// Output: our-schema-old
 }

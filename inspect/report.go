@@ -8,9 +8,9 @@ import (
 
 // Report is what one session shows.
 type Report struct {
-	Server  Server `json:"server"`
-	Session State  `json:"session"`
-	Global  State  `json:"global"` // what a new session gets where nobody sets anything
+	Server  Server `json:"server"`  // who answered
+	Session State  `json:"session"` // what the session that was read is set to
+	Global  State  `json:"global"`  // what a new session gets where nobody sets anything
 
 	// BinaryLog tells whether the server writes a binary log.
 	BinaryLog bool `json:"binary_log"`
@@ -27,29 +27,29 @@ type Report struct {
 
 // Server is who answers.
 type Server struct {
-	Vendor   string `json:"vendor"` // "MySQL" or "MariaDB"; servers that are neither pass for MySQL
-	Version  string `json:"version"`
-	Comment  string `json:"comment"` // version_comment
-	Account  string `json:"account"`
+	Vendor   string `json:"vendor"`   // "MySQL" or "MariaDB"; servers that are neither pass for MySQL
+	Version  string `json:"version"`  // as VERSION() gives it, "10.11.14-MariaDB-log"
+	Comment  string `json:"comment"`  // version_comment
+	Account  string `json:"account"`  // as CURRENT_USER() gives it, "app@%"
 	Database string `json:"database"` // "" where none is chosen
 }
 
 // State is what a session is set to. A value is "" where the server has no such variable.
 type State struct {
-	Isolation    string `json:"isolation"`
-	BinlogFormat string `json:"binlog_format"`
-	Autocommit   string `json:"autocommit"`
-	SQLMode      string `json:"sql_mode"`
+	Isolation    string `json:"isolation"`     // "READ-COMMITTED"; the variable is transaction_isolation or tx_isolation
+	BinlogFormat string `json:"binlog_format"` // "ROW", "MIXED" or "STATEMENT"
+	Autocommit   string `json:"autocommit"`    // "ON" or "OFF"
+	SQLMode      string `json:"sql_mode"`      // names with commas between them
 }
 
 // Finding is one thing to know about a session or its server.
 type Finding struct {
-	ID       string   `json:"id"` // stable, for programs
-	Severity Severity `json:"severity"`
-	What     string   `json:"what"`
-	Why      string   `json:"why"`    // it matters
-	Cure     string   `json:"cure"`   // "" where none is needed
-	Source   string   `json:"source"` // where that is documented
+	ID       string   `json:"id"`       // stable, for programs; docs/check.md lists them
+	Severity Severity `json:"severity"` // at which to log it, or to stop
+	What     string   `json:"what"`     // is the case, in a few words
+	Why      string   `json:"why"`      // it matters
+	Cure     string   `json:"cure"`     // "" where none is needed
+	Source   string   `json:"source"`   // where that is documented
 }
 
 // Severity is how bad a finding is. In JSON and text it is its name.
@@ -63,6 +63,7 @@ const (
 
 var severityNames = []string{Info: "info", Warning: "warning", Error: "error"}
 
+// String returns the name: info, warning or error.
 func (s Severity) String() string {
 	if s >= Info && s <= Error {
 		return severityNames[s]
@@ -70,10 +71,10 @@ func (s Severity) String() string {
 	return fmt.Sprintf("Severity(%d)", int(s))
 }
 
-// MarshalText gives the name.
+// MarshalText returns the name.
 func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// UnmarshalText takes the name.
+// UnmarshalText takes one of the names; any other is an error.
 func (s *Severity) UnmarshalText(text []byte) error {
 	for severity, name := range severityNames {
 		if name != "" && name == string(text) {

@@ -25,6 +25,14 @@
 // than the row. [GetOrCreate] reads again with a lock, which sees the row; keeps what the transaction
 // did before; and says whose row it is.
 //
+// # Errors
+//
+// What the function, the server or the driver said comes back as it was. Three are this
+// package's own: [AmbiguousCommitError], [ConflictError] and [ErrTransactionLost].
+// [IsDuplicateKey] and [IsRetryable] are for code that runs its transactions itself.
+//
+// # With the driver mysqlinit, and without
+//
 // READ COMMITTED sessions, which the driver of [github.com/mysqlinit/mysqlinit] makes, cure that for
 // all code at once. What they do not cure is deadlocks, rows deleted in between
 // and a collision with another unique key; those are handled here.

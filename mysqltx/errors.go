@@ -64,10 +64,12 @@ type AmbiguousCommitError struct {
 	Err error // what COMMIT failed with
 }
 
+// Error says what to do, and what COMMIT failed with.
 func (e *AmbiguousCommitError) Error() string {
 	return fmt.Sprintf("mysqltx: COMMIT failed in a way that does not tell whether the transaction was committed; look before you run it again: %v", e.Err)
 }
 
+// Unwrap returns Err.
 func (e *AmbiguousCommitError) Unwrap() error { return e.Err }
 
 // ConflictError says that create keeps failing with a duplicate key while get
@@ -77,12 +79,14 @@ type ConflictError struct {
 	Err error  // the server's last error
 }
 
+// Error names the key, and what to look at.
 func (e *ConflictError) Error() string {
 	return fmt.Sprintf("mysqltx: create collides with a row on key %q, and get does not find that row: "+
 		"does get look for it by that key, append lock to its SELECT, and ask the server that create writes to? "+
 		"(a replica lags; so does a Galera node without wsrep_sync_wait): %v", e.Key, e.Err)
 }
 
+// Unwrap returns Err.
 func (e *ConflictError) Unwrap() error { return e.Err }
 
 func isAmbiguous(err error) bool {

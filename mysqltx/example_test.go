@@ -8,6 +8,8 @@ import (
 	"log"
 	"log/slog"
 
+	"github.com/go-sql-driver/mysql"
+
 	"github.com/mysqlinit/mysqlinit/mysqltx"
 )
 
@@ -40,6 +42,21 @@ func getOrCreateUser(ctx context.Context, q mysqltx.Querier, email string) (User
 	return mysqltx.GetOrCreate(ctx, q, get, create)
 }
 
+func Example() {
+	var get func(context.Context, mysqltx.Querier, string) (User, error)
+	var create func(context.Context, mysqltx.Querier) (User, error)
+	err := mysqltx.Run(ctx, db, func(ctx context.Context, tx *sql.Tx) error { // again after a deadlock, never half
+		user, created, err := mysqltx.GetOrCreate(ctx, tx, get, create) // right at every isolation level
+		if err == nil && created {
+			_, err = tx.ExecContext(ctx, "INSERT INTO welcomes (user_id) VALUES (?)", user.ID)
+		}
+		return err
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
 func ExampleGetOrCreate() {
 	user, created, err := getOrCreateUser(ctx, db, "ann@example.com")
 	if err != nil {
@@ -62,15 +79,16 @@ func ExampleRun() {
 	}
 }
 
-func ExampleWithOnRetry() {
-	move := func(ctx context.Context, tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "UPDATE accounts SET balance = balance - 10 WHERE id = 1")
-		if err != nil {
-			return err
-		}
-		_, err = tx.ExecContext(ctx, "UPDATE accounts SET balance = balance + 10 WHERE id = 2")
+func move(ctx context.Context, tx *sql.Tx) error {
+	_, err := tx.ExecContext(ctx, "UPDATE accounts SET balance = balance - 10 WHERE id = 1")
+	if err != nil {
 		return err
 	}
+	_, err = tx.ExecContext(ctx, "UPDATE accounts SET balance = balance + 10 WHERE id = 2")
+	return err
+}
+
+func ExampleWithOnRetry() {
 	err := mysqltx.Run(ctx, db, move,
 		mysqltx.WithAttempts(5),
 		mysqltx.WithIsolation(sql.LevelRepeatableRead),
@@ -79,5 +97,96 @@ func ExampleWithOnRetry() {
 		}))
 	if ambiguous, ok := errors.AsType[*mysqltx.AmbiguousCommitError](err); ok {
 		log.Fatal("look whether the money moved: ", ambiguous)
+	}
+}
+
+func ExampleWithAttempts() {
+	err := mysqltx.Run(ctx, db, move, mysqltx.WithAttempts(3)) // then the last error, as it was
+	if mysqltx.IsRetryable(err) {
+		slog.WarnContext(ctx, "the accounts are busy", "err", err)
+	}
+}
+
+// A report whose queries belong together.
+func ExampleWithIsolation() {
+	var users, orders int
+	err := mysqltx.Run(ctx, db, func(ctx context.Context, tx *sql.Tx) error {
+		if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM users").Scan(&users); err != nil {
+			return err
+		}
+		return tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM orders").Scan(&orders)
+	}, mysqltx.WithIsolation(sql.LevelRepeatableRead))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%d users, %d orders\n", users, orders)
+}
+
+// The server refuses what a report should not do.
+func ExampleWithReadOnly() {
+	err := mysqltx.Run(ctx, db, move, mysqltx.WithReadOnly(true))
+	if serverErr, ok := errors.AsType[*mysql.MySQLError](err); ok {
+		fmt.Println(serverErr.Number) // 1792
+	}
+}
+
+// Setting a value twice does no harm, so a connection lost during COMMIT is
+// no reason to stop.
+func ExampleWithIdempotent() {
+	err := mysqltx.Run(ctx, db, func(ctx context.Context, tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "UPDATE users SET email = 'ann@example.com' WHERE id = 1")
+		return err
+	}, mysqltx.WithIdempotent(true))
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+// TiDB has a number of its own for a write conflict.
+func ExampleWithRetryIf() {
+	writeConflict := func(err error) bool {
+		serverErr, ok := errors.AsType[*mysql.MySQLError](err)
+		return ok && serverErr.Number == 9007
+	}
+	if err := mysqltx.Run(ctx, db, move, mysqltx.WithRetryIf(writeConflict)); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// The function returns every error that it gets, and no cluster is in play:
+// four round trips less.
+func ExampleWithSentinel() {
+	if err := mysqltx.Run(ctx, db, move, mysqltx.WithSentinel(false)); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func ExampleIsDuplicateKey() {
+	err := fmt.Errorf("sign-up: %w", &mysql.MySQLError{Number: 1062, Message: "Duplicate entry 'ann' for key 'name'"})
+	fmt.Println(mysqltx.IsDuplicateKey(err))
+	// Output: true
+}
+
+func ExampleIsRetryable() {
+	for _, err := range []error{
+		&mysql.MySQLError{Number: 1213, Message: "Deadlock found"},
+		&mysql.MySQLError{Number: 1062, Message: "Duplicate entry"},
+		mysql.ErrInvalidConn, // lost
+		&mysqltx.AmbiguousCommitError{Err: mysql.ErrInvalidConn}, // lost during COMMIT
+	} {
+		fmt.Println(mysqltx.IsRetryable(err))
+	}
+	// Output:
+	// true
+	// false
+	// true
+	// false
+}
+
+// Create collides with the key of another column than get looks at.
+func ExampleConflictError() {
+	_, _, err := getOrCreateUser(ctx, db, "ann@example.com")
+	if conflict, ok := errors.AsType[*mysqltx.ConflictError](err); ok {
+		log.Fatal("another user has the same ", conflict.Key)
 	}
 }
