@@ -19,6 +19,11 @@ matrix: ## Run the conformance suite and failovers on nine deployments, into doc
 	cd integration/failover && $(GO) test $(RACE) -tags=matrix -count=1 -timeout=10m
 	cd integration/matrix && $(GO) test $(RACE) -tags=matrix -count=1 -timeout=20m -update ../../docs/servers.md
 
+SOAK = 2m
+faults: server mysql ## Break connections at every byte and in random order, and soak a pool; figures into docs/reliability.md (15 minutes)
+	@binary=$$(mktemp) && cd integration/faults && $(GO) test $(RACE) -c -o $$binary . && \
+	{ $$binary -test.timeout=2h -every=1 -checkouts=100000 -callers=200 -soak=$(SOAK) -update ../../docs/reliability.md; code=$$?; rm $$binary; exit $$code; }
+
 lint: ## gofmt, go vet (also for other systems), staticcheck, go mod tidy
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not gofmt'ed: $$unformatted"; exit 1; fi
 	$(GO) vet ./...
@@ -61,4 +66,4 @@ server: # Install a MariaDB server where none is found
 mysql: # Fetch a MySQL server for the tests where none is found
 	@[ -n "$$MYSQLINIT_TEST_DSN" ] && [ -z "$$CI" ] || sh internal/testserver/fetch.sh mysql || echo "trying without"
 
-.PHONY: help demo test matrix lint fuzz bench bench-quick bench-getorcreate vulncheck release-check server mysql
+.PHONY: help demo test matrix faults lint fuzz bench bench-quick bench-getorcreate vulncheck release-check server mysql
