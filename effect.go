@@ -107,6 +107,10 @@ func beginningOf(statement string) beginning {
 	if start == len(statement) || statement[start] == '(' { // nothing; (SELECT …) UNION …
 		return harmless
 	}
+	return beginningAt(statement, start)
+}
+
+func beginningAt(statement string, start int) beginning {
 	end := start
 	for end < len(statement) && isWord(statement[end]) {
 		end++
@@ -153,7 +157,12 @@ func effectOfWords(text string) (e effect) {
 		word := lowerWord(&buffer, text[start:i])
 		e |= wordEffects[string(word)]
 		if string(word) == "for" { // SET STATEMENT … FOR a statement, whose words count as well
-			switch beginningOf(text[i:]) {
+			// Not behind a comment: each of many might have to be read to the text's end.
+			at := i
+			for at < len(text) && isSpace(text[at]) {
+				at++
+			}
+			switch beginningAt(text, at) {
 			case unknown:
 				e |= sticks
 			case ddl:

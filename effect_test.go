@@ -138,6 +138,12 @@ func TestEffectOfManyFORs(t *testing.T) {
 			t.Errorf("%s: got %05b", one, got)
 		}
 	}
+	// In quadratic time this would take a minute.
+	for _, one := range []string{"for/*", "for #", "for -- "} {
+		if got := effectOf("SET "+strings.Repeat(one, 1<<19), false); got&sticks == 0 {
+			t.Errorf("%s: got %05b", one, got)
+		}
+	}
 	if got := effectOf("SET STATEMENT a=1 FOR DROP DATABASE app", false); got&sticks == 0 {
 		t.Errorf("got %05b", got)
 	}
