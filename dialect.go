@@ -37,8 +37,10 @@ const (
 // where the format is STATEMENT. No server takes it: error 1231 quotes it.
 const statementFormatText = "mysqlinit: binlog_format is STATEMENT"
 
-// mostForms bounds the SETs that are tried on one connection.
-const mostForms = 3
+// mostForms bounds the SETs that are tried on one connection. A server of which
+// nothing is known takes three at most. A failover may take four: from MariaDB 10 to
+// MySQL 8, which names wsrep_on first, then tx_isolation, and then refuses binlog_format.
+const mostForms = 4
 
 // attempt is a form that a server refused on one connection.
 type attempt struct {

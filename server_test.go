@@ -192,6 +192,24 @@ func isolationVariable(s *testserver.Server) string {
 	return "tx_isolation"
 }
 
+// An address leads now to one kind of server, now to the other.
+func TestFailoverBetweenDialects(t *testing.T) {
+	var to string
+	maria, other := testserver.New(t, testserver.Config{Binlog: "MIXED"}), testserver.New(t, testserver.Config{MySQL: true, Binlog: "MIXED"})
+	for account, format := range map[string]string{testserver.Root: "ROW", testserver.App: "MIXED"} {
+		db := openConfig(t, maria.DSN(account, "time_zone=%27%2B03:00%27"), func(cfg *mysql.Config) {
+			cfg.DialFunc = func(ctx context.Context, network, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, network, to)
+			}
+		})
+		db.SetMaxIdleConns(0)
+		for _, s := range []*testserver.Server{maria, other, maria, other, other} {
+			to = s.Addr
+			wantSession(t, db, "READ-COMMITTED", format)
+		}
+	}
+}
+
 func TestFailedAndCancelledConnectsLeakNothing(t *testing.T) {
 	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
 	root := open(t, s.DSN(testserver.Root, ""))

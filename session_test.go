@@ -35,25 +35,29 @@ func serverError(number uint16, format string, args ...any) error {
 type server struct {
 	oldName, newName bool // the names that it knows
 	wsrep            bool // knows wsrep_on
+	valuesFirst      bool // names what it does not know in a value before what it shall set
 	privilege        string
 	statement        bool // logs in STATEMENT format
 }
 
 var (
 	mysql56     = server{oldName: true, privilege: "SUPER"}
-	mysql97     = server{newName: true, privilege: "SUPER, SYSTEM_VARIABLES_ADMIN or SESSION_VARIABLES_ADMIN"}
+	mysql97     = server{newName: true, valuesFirst: true, privilege: "SUPER, SYSTEM_VARIABLES_ADMIN or SESSION_VARIABLES_ADMIN"}
 	mariadb1011 = server{oldName: true, wsrep: true, privilege: "SUPER, BINLOG ADMIN"}
 	mariadb118  = server{oldName: true, newName: true, wsrep: true, privilege: "BINLOG ADMIN"}
 )
 
 func (s server) as(privileged bool) func(query string) error {
 	return func(query string) error {
+		unknownValue := strings.Contains(query, "wsrep_on") && !s.wsrep
 		switch {
+		case unknownValue && s.valuesFirst:
+			return serverError(1193, "Unknown system variable 'wsrep_on'")
 		case strings.Contains(query, "@@SESSION.transaction_isolation") && !s.newName:
 			return serverError(1193, "Unknown system variable 'transaction_isolation'")
 		case strings.Contains(query, "@@SESSION.tx_isolation") && !s.oldName:
 			return serverError(1193, "Unknown system variable 'tx_isolation'")
-		case strings.Contains(query, "wsrep_on") && !s.wsrep:
+		case unknownValue:
 			return serverError(1193, "Unknown system variable 'wsrep_on'")
 		case strings.Contains(query, "binlog_format = 'ROW'") && !privileged:
 			return serverError(1227, "Access denied; you need (at least one of) the %s privilege(s) for this operation", s.privilege)
@@ -116,15 +120,17 @@ func TestDialectIsRelearnedAfterAFailover(t *testing.T) {
 	kinds := map[string]server{"MySQL 5.6": mysql56, "MySQL 9.7": mysql97, "MariaDB 10.11": mariadb1011, "MariaDB 11.8": mariadb118}
 	for fromName, from := range kinds {
 		for toName, to := range kinds {
-			for _, privileged := range []bool{true, false} {
-				s := testSession(t, "/")
-				conn := &scriptedConn{answer: from.as(privileged)}
-				if err := conn.prepare(s); err != nil {
-					t.Fatal(err)
-				}
-				conn.answer = to.as(privileged)
-				if err := conn.prepare(s); err != nil || len(conn.sent) > 3 {
-					t.Errorf("from %s to %s, privileged %v: %v, sent %q", fromName, toName, privileged, err, conn.sent)
+			for _, privileged := range []struct{ from, to bool }{{true, true}, {true, false}, {false, true}, {false, false}} {
+				for _, policy := range []BinlogPolicy{BinlogRow, BinlogAssert} {
+					s := testSession(t, "/", WithBinlog(policy))
+					conn := &scriptedConn{answer: from.as(privileged.from)}
+					if err := conn.prepare(s); err != nil {
+						t.Fatal(err)
+					}
+					conn.answer = to.as(privileged.to)
+					if err := conn.prepare(s); err != nil || len(conn.sent) > mostForms {
+						t.Errorf("from %s to %s, policy %v, privileged %+v: %v, sent %q", fromName, toName, policy, privileged, err, conn.sent)
+					}
 				}
 			}
 		}
@@ -147,7 +153,7 @@ func TestFailoverToAStatementServer(t *testing.T) {
 				conn.answer = to.as(privileged)
 				for range 2 {
 					err := conn.prepare(s)
-					if len(conn.sent) > 3 {
+					if len(conn.sent) > mostForms {
 						t.Errorf("from %s to %s: sent %q", fromName, toName, conn.sent)
 					}
 					if privileged != (err == nil) || !privileged && !strings.Contains(err.Error(), "1665") {
