@@ -76,14 +76,22 @@ func TestManyCallersOfAHangingServer(t *testing.T) {
 	if last > 20*deadline {
 		t.Errorf("with a deadline of %v the last was answered after %v", deadline, last)
 	}
+	// On a busy machine connectTimeout is short for a connection without a fault.
 	f.set(nil)
-	conn, err := f.checkout(t.Context())
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		conn, err := f.checkout(t.Context())
+		if isTimeout(err) {
+			continue
+		}
+		if err == nil {
+			err = f.check(t.Context(), conn)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		return
 	}
-	if err := f.check(t.Context(), conn); err != nil {
-		t.Error(err)
-	}
+	t.Error("the pool does not work again")
 }
 
 // storm has callers want a connection at once, and returns when the last was answered.
