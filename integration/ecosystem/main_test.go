@@ -7,7 +7,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"regexp"
+	"slices"
 	"sync"
 	"testing"
 
@@ -67,15 +70,15 @@ func run(m *testing.M) int {
 	return code
 }
 
-// tested is what has run: the names of libraries' tests, their modules, and whether
-// they failed.
+// tested is what has run: modules, and whether libraries, named by their first module,
+// have failed.
 var tested struct {
 	sync.Mutex
 	modules map[string]bool
-	failed  map[string]bool // by test
+	failed  map[string]bool
 }
 
-// covers counts the test as one library, which consists of the modules.
+// covers counts the test for a library, which consists of the modules.
 func covers(t *testing.T, modules ...string) {
 	t.Cleanup(func() {
 		tested.Lock()
@@ -86,35 +89,56 @@ func covers(t *testing.T, modules ...string) {
 		for _, module := range modules {
 			tested.modules[module] = true
 		}
-		tested.failed[t.Name()] = tested.failed[t.Name()] || t.Failed()
+		tested.failed[modules[0]] = tested.failed[modules[0]] || t.Failed()
 	})
 }
 
 // tell prints which versions the libraries have, and how many there are. A library
-// is a test that called covers, so one that -run left out does not count; the versions
-// are those that go.mod requires of their modules, of which a library may have
-// several (GORM and its driver).
+// counts when a test that called covers for it has run, so one that -run left out does
+// not. The versions are those of its modules, of which it may have several (GORM and
+// its driver).
 func tell() error {
-	text, err := os.ReadFile("../go.mod")
+	all, err := versions()
 	if err != nil {
 		return err
 	}
-	mod, err := modfile.Parse("go.mod", text, nil)
-	if err != nil {
-		return err
-	}
-	versions, failed := 0, 0
-	for _, require := range mod.Require {
-		if tested.modules[require.Mod.Path] {
-			fmt.Printf("%-48s %s\n", require.Mod.Path, require.Mod.Version)
-			versions++
+	for _, module := range slices.Sorted(maps.Keys(tested.modules)) {
+		if all[module] == "" {
+			return fmt.Errorf("no version of %s is found", module)
 		}
+		fmt.Printf("%-44s %s\n", module, all[module])
 	}
+	failed := 0
 	for _, f := range tested.failed {
 		if f {
 			failed++
 		}
 	}
-	fmt.Printf("ecosystem: %d libraries, %d versions, %d failed\n", len(tested.failed), versions, failed)
+	fmt.Printf("ecosystem: %d libraries, %d versions, %d failed\n", len(tested.failed), len(tested.modules), failed)
 	return nil
+}
+
+// versions reads go.mod, which names what this is built with (a test program does
+// not know its modules), and, for sqlc, which is no dependency, what it has generated.
+func versions() (map[string]string, error) {
+	text, err := os.ReadFile("../go.mod")
+	if err != nil {
+		return nil, err
+	}
+	mod, err := modfile.Parse("go.mod", text, nil)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]string{}
+	for _, require := range mod.Require {
+		all[require.Mod.Path] = require.Mod.Version
+	}
+	generated, err := os.ReadFile("internal/sqlc/db.go")
+	if err != nil {
+		return nil, err
+	}
+	if version := regexp.MustCompile(`(?m)^//\s+sqlc (v\S+)$`).FindSubmatch(generated); version != nil {
+		all["github.com/sqlc-dev/sqlc"] = string(version[1])
+	}
+	return all, nil
 }
