@@ -24,6 +24,11 @@ faults: server mysql ## Break connections at every byte and in random order, and
 	@binary=$$(mktemp) && cd integration/faults && $(GO) test $(RACE) -c -o $$binary . && \
 	{ $$binary -test.timeout=2h -every=1 -checkouts=100000 -callers=200 -soak=$(SOAK) -update ../../docs/reliability.md; code=$$?; rm $$binary; exit $$code; }
 
+ecosystem: server mysql ## Run ORMs, migrations, tracing and dialers over this driver, on both kinds of server (a minute)
+	@binary=$$(mktemp) && cd integration/ecosystem && $(GO) test $(RACE) -tags=ecosystem -c -o $$binary . && \
+	{ $$binary -test.timeout=10m; code=$$?; rm $$binary; exit $$code; }
+	@cd integration/containers && $(GO) vet ./...
+
 lint: ## gofmt, go vet (also for other systems), staticcheck, go mod tidy
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not gofmt'ed: $$unformatted"; exit 1; fi
 	$(GO) vet ./...
@@ -31,9 +36,10 @@ lint: ## gofmt, go vet (also for other systems), staticcheck, go mod tidy
 	GOOS=darwin $(GO) vet ./...
 	GOARCH=386 CGO_ENABLED=0 $(GO) vet ./...
 	$(GO) tool -modfile=internal/tools/go.mod staticcheck ./...
-	cd integration && $(GO) vet -tags=matrix ./... && $(GO) tool -modfile=../internal/tools/go.mod staticcheck -tags=matrix ./...
+	cd integration && $(GO) vet -tags=matrix,ecosystem ./... && $(GO) tool -modfile=../internal/tools/go.mod staticcheck -tags=matrix,ecosystem ./...
 	$(GO) mod tidy -diff
 	cd integration && $(GO) mod tidy -diff
+	cd integration/containers && $(GO) vet ./... && $(GO) tool -modfile=../../internal/tools/go.mod staticcheck ./... && $(GO) mod tidy -diff
 	cd bench && $(GO) vet ./... && $(GO) tool -modfile=../internal/tools/go.mod staticcheck ./... && $(GO) mod tidy -diff
 	cd examples/signup && $(GO) vet ./... && $(GO) tool -modfile=../../internal/tools/go.mod staticcheck ./... && $(GO) mod tidy -diff
 	cd internal/tools && $(GO) mod tidy -diff
@@ -66,4 +72,4 @@ server: # Install a MariaDB server where none is found
 mysql: # Fetch a MySQL server for the tests where none is found
 	@[ -n "$$MYSQLINIT_TEST_DSN" ] && [ -z "$$CI" ] || sh internal/testserver/fetch.sh mysql || echo "trying without"
 
-.PHONY: help demo test matrix faults lint fuzz bench bench-quick bench-getorcreate vulncheck release-check server mysql
+.PHONY: help demo test matrix faults ecosystem lint fuzz bench bench-quick bench-getorcreate vulncheck release-check server mysql

@@ -1,0 +1,57 @@
+//go:build ecosystem
+
+package ecosystem
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"testing"
+
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/mysqldialect"
+)
+
+func openBun(dsn string) (*bun.DB, error) {
+	pool, err := sql.Open("mysqlinit", dsn) // was "mysql"
+	if err != nil {
+		return nil, err
+	}
+	return bun.NewDB(pool, mysqldialect.New()), nil
+}
+
+func TestBun(t *testing.T) {
+	covers(t, "github.com/uptrace/bun", "github.com/uptrace/bun/dialect/mysqldialect")
+	library[*bun.DB]{
+		plain: func(dsn string) (*bun.DB, error) {
+			pool, err := openPlain(dsn)
+			if err != nil {
+				return nil, err
+			}
+			return bun.NewDB(pool, mysqldialect.New()), nil
+		},
+		prepared: map[string]func(string) (*bun.DB, error){"NewDB": openBun},
+		begin: func(ctx context.Context, db *bun.DB) (transaction, error) {
+			tx, err := db.BeginTx(ctx, nil)
+			return transaction{
+				read: func(expr string) (value string, err error) {
+					err = tx.NewSelect().ColumnExpr(expr).Scan(ctx, &value)
+					return value, err
+				},
+				get: func(name string) (bool, error) {
+					err := tx.NewSelect().Model(&Name{name}).WherePK().Scan(ctx)
+					if errors.Is(err, sql.ErrNoRows) {
+						return false, nil
+					}
+					return err == nil, err
+				},
+				insert: func(name string) error {
+					_, err := tx.NewInsert().Model(&Name{name}).Exec(ctx)
+					return err
+				},
+				rollback: tx.Rollback,
+			}, err
+		},
+		close: (*bun.DB).Close,
+	}.race(t)
+}

@@ -1,0 +1,66 @@
+//go:build ecosystem
+
+package ecosystem
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/mysqlinit/mysqlinit/integration/ecosystem/internal/sqlc"
+)
+
+func openSqlc(dsn string) (*sql.DB, *sqlc.Queries, error) {
+	pool, err := sql.Open("mysqlinit", dsn) // was "mysql"
+	if err != nil {
+		return nil, nil, err
+	}
+	return pool, sqlc.New(pool), nil
+}
+
+// queries is the generated code and the pool, which begins its transactions.
+type queries struct {
+	*sqlc.Queries
+	pool *sql.DB
+}
+
+func TestSqlc(t *testing.T) {
+	covers(t, "github.com/sqlc-dev/sqlc")
+	library[queries]{
+		plain: func(dsn string) (queries, error) {
+			pool, err := openPlain(dsn)
+			return queries{sqlc.New(pool), pool}, err
+		},
+		prepared: map[string]func(string) (queries, error){"New": func(dsn string) (queries, error) {
+			pool, q, err := openSqlc(dsn)
+			return queries{q, pool}, err
+		}},
+		begin: func(ctx context.Context, q queries) (transaction, error) {
+			tx, err := q.pool.BeginTx(ctx, nil)
+			if err != nil {
+				return transaction{}, err
+			}
+			in := q.WithTx(tx)
+			return transaction{
+				read: func(expr string) (string, error) { // of the one expression that the generated code has
+					if strings.Contains(expr, "tx_isolation") {
+						return in.MariaDBSession(ctx)
+					}
+					return in.MySQLSession(ctx)
+				},
+				get: func(name string) (bool, error) {
+					_, err := in.GetName(ctx, name)
+					if errors.Is(err, sql.ErrNoRows) {
+						return false, nil
+					}
+					return err == nil, err
+				},
+				insert:   func(name string) error { return in.CreateName(ctx, name) },
+				rollback: tx.Rollback,
+			}, nil
+		},
+		close: func(q queries) error { return q.pool.Close() },
+	}.race(t)
+}
