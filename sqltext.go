@@ -1,6 +1,9 @@
 package mysqlinit
 
-import "strings"
+import (
+	"strings"
+	"unicode"
+)
 
 // This file reads SQL text just far enough to tell names from literals. It is
 // used to find what an init command sets, and to print a statement without
@@ -216,7 +219,7 @@ func maskLiterals(sql string) string {
 		}
 		end = t.end
 	}
-	return shorten(b.String(), 300)
+	return shorten(b.String(), longestLine)
 }
 
 func isPublicLiteral(quoted string) bool {
@@ -229,8 +232,18 @@ func isPublicLiteral(quoted string) bool {
 	return ok
 }
 
+// longestLine bounds, in bytes, what an error shows of one text.
+const longestLine = 300
+
+// oneLine is what a log or a terminal may be given of a text that a server has
+// sent: no line break and nothing else that steers it.
+func oneLine(text string) string {
+	return strings.Map(printable, shorten(text, longestLine))
+}
+
+// printable also replaces what turns the direction of text or has no width.
 func printable(r rune) rune {
-	if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == '\u2028' || r == '\u2029' {
+	if !unicode.IsPrint(r) {
 		return ' '
 	}
 	return r
