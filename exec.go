@@ -6,13 +6,30 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 )
 
 // This file runs statements on a connection as database/sql would, for a wrapped
 // driver's connection may have no more than Prepare.
 
+var errMalformed = errors.New("the driver panicked on the server's answer, which must be malformed")
+
+// recoverMalformed makes an error of a panic that an answer has caused: the MySQL
+// driver reads packets as if each were as long as it should be. database/sql
+// also connects on a goroutine of its own, where nobody could recover it.
+func recoverMalformed(err *error) {
+	switch p := recover().(type) {
+	case nil:
+	case runtime.Error:
+		*err = fmt.Errorf("%w: %w", errMalformed, p)
+	default:
+		panic(p)
+	}
+}
+
 // exec runs one statement and drains its results. An empty one is none.
-func exec(ctx context.Context, conn driver.Conn, query string) error {
+func exec(ctx context.Context, conn driver.Conn, query string) (err error) {
+	defer recoverMalformed(&err)
 	if query == "" {
 		return nil
 	}
@@ -44,6 +61,7 @@ func prepareStmt(ctx context.Context, conn driver.Conn, query string) (driver.St
 
 // queryRow returns the first row of a result, as text.
 func queryRow(ctx context.Context, conn driver.Conn, query string) (row []string, err error) {
+	defer recoverMalformed(&err)
 	rows, closeStmt, err := queryRows(ctx, conn, query)
 	if err != nil {
 		return nil, err
