@@ -59,16 +59,20 @@ func prepareStmt(ctx context.Context, conn driver.Conn, query string) (driver.St
 	return conn.Prepare(query)
 }
 
-// queryRow returns the first row of a result, as text.
-func queryRow(ctx context.Context, conn driver.Conn, query string) (row []string, err error) {
+// queryRow returns the only row of a result, as text. Where it fails, the rows stay
+// open, and the connection has to be closed: the MySQL driver's Close reads all
+// that is left, and no context ends that.
+func queryRow(ctx context.Context, conn driver.Conn, query string, columns int) (row []string, err error) {
 	defer recoverMalformed(&err)
 	rows, closeStmt, err := queryRows(ctx, conn, query)
 	if err != nil {
 		return nil, err
 	}
 	defer closeStmt()
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	values := make([]driver.Value, len(rows.Columns()))
+	if n := len(rows.Columns()); n != columns {
+		return nil, fmt.Errorf("the server returned %d columns instead of %d", n, columns)
+	}
+	values := make([]driver.Value, columns)
 	if err := rows.Next(values); err == io.EOF {
 		return nil, errors.New("the server returned no row")
 	} else if err != nil {
@@ -82,7 +86,13 @@ func queryRow(ctx context.Context, conn driver.Conn, query string) (row []string
 			row = append(row, fmt.Sprint(v))
 		}
 	}
-	return row, nil
+	err = rows.Next(values)
+	if results, ok := rows.(driver.RowsNextResultSet); err == nil || err == io.EOF && ok && results.HasNextResultSet() {
+		return nil, errors.New("the server returned more than one row")
+	} else if err != io.EOF {
+		return nil, err
+	}
+	return row, rows.Close()
 }
 
 func queryRows(ctx context.Context, conn driver.Conn, query string) (driver.Rows, func(), error) {
