@@ -2,7 +2,8 @@ package mysqlinit
 
 import (
 	"strings"
-	"unicode"
+
+	"github.com/mysqlinit/mysqlinit/internal/oneline"
 )
 
 // This file reads SQL text just far enough to tell names from literals. It is
@@ -215,11 +216,11 @@ func maskLiterals(sql string) string {
 		case t.kind == numberToken, t.kind == stringToken && !isPublicLiteral(t.text):
 			b.WriteByte('?')
 		default:
-			b.WriteString(strings.Map(printable, sql[t.start:t.end]))
+			b.WriteString(sql[t.start:t.end])
 		}
 		end = t.end
 	}
-	return shorten(b.String(), longestLine)
+	return oneLine(b.String())
 }
 
 func isPublicLiteral(quoted string) bool {
@@ -232,26 +233,5 @@ func isPublicLiteral(quoted string) bool {
 	return ok
 }
 
-// longestLine bounds, in bytes, what an error shows of one text.
-const longestLine = 300
-
-// oneLine is what a log or a terminal may be given of a text that a server has
-// sent: no line break and nothing else that steers it.
-func oneLine(text string) string {
-	return strings.Map(printable, shorten(text, longestLine))
-}
-
-// printable also replaces what turns the direction of text or has no width.
-func printable(r rune) rune {
-	if !unicode.IsPrint(r) {
-		return ' '
-	}
-	return r
-}
-
-func shorten(s string, most int) string {
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
-}
+// oneLine is what an error shows of a text.
+func oneLine(text string) string { return oneline.Text(text, 300) }

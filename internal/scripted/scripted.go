@@ -73,9 +73,10 @@ func (s *Server) Open() int { return int(s.open.Load()) }
 
 // Commands of the protocol.
 const (
-	comQuit  = 0x01
-	comQuery = 0x03
-	comPing  = 0x0e
+	comQuit      = 0x01
+	comQuery     = 0x03
+	comPing      = 0x0e
+	comStmtClose = 0x19
 )
 
 func (s *Server) serve(conn net.Conn) {
@@ -103,6 +104,11 @@ func (s *Server) serve(conn net.Conn) {
 		case comQuery:
 			number++
 			if !s.script.Answer(conn, string(command[1:]), number) {
+				return
+			}
+		case comStmtClose: // has no answer
+		default:
+			if !Send(conn, Error(1, 1047, "not in the script")) {
 				return
 			}
 		}
