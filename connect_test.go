@@ -91,6 +91,19 @@ func TestConnectClosesWhenPreparationFails(t *testing.T) {
 	}
 }
 
+// The driver panics on a malformed answer. database/sql connects on goroutines
+// where nobody recovers that.
+func TestMalformedAnswerIsAnError(t *testing.T) {
+	var answer []byte
+	conn := &fakeConn{exec: func(context.Context) error { return fmt.Errorf("status %d", answer[3]) }}
+	parent := &fakeConnector{connect: func(context.Context) (driver.Conn, error) { return conn, nil }}
+	_, err := wrap(t, parent).Connect(t.Context())
+	initErr, ok := errors.AsType[*mysqlinit.InitError](err)
+	if _, panicked := errors.AsType[runtime.Error](err); !ok || !panicked || !strings.Contains(initErr.Error(), "malformed") || !conn.closed.Load() {
+		t.Errorf("got %v, closed %v", err, conn.closed.Load())
+	}
+}
+
 func TestOneConnectPerCall(t *testing.T) {
 	for _, err := range []error{driver.ErrBadConn, errors.New("refused")} {
 		parent := &fakeConnector{connect: func(context.Context) (driver.Conn, error) { return nil, err }}

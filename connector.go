@@ -174,12 +174,12 @@ func ended(ctx context.Context) error {
 }
 
 func (c *Connector) connect(ctx context.Context, at func(phase string)) (driver.Conn, error) {
-	conn, err := c.parent.Connect(ctx)
+	conn, err := c.connectParent(ctx)
 	if err != nil {
 		if !isNil(conn) {
 			conn.Close()
 		}
-		if errors.Is(err, driver.ErrBadConn) {
+		if errors.Is(err, driver.ErrBadConn) || errors.Is(err, errMalformed) {
 			return nil, newInitError("", phaseConnect+" failed", "", err)
 		}
 		return nil, err
@@ -208,6 +208,13 @@ func (c *Connector) connect(ctx context.Context, at func(phase string)) (driver.
 		return &guardedConn{connMethods: methods, session: c.session, form: f}, nil
 	}
 	return conn, nil
+}
+
+func (c *Connector) connectParent(ctx context.Context) (conn driver.Conn, err error) {
+	if c.heedsContext { // else code of the user's takes part, whose panics are theirs to see
+		defer recoverMalformed(&err)
+	}
+	return c.parent.Connect(ctx)
 }
 
 // connMethods are the methods of the MySQL driver's own connection, no more and

@@ -106,7 +106,7 @@ func maskedAnswer(statement string, err error) string {
 		if m.showsLiteral(text, len(text), len(text)) {
 			text = withheld
 		}
-		return shorten(strings.Map(printable, text), 300)
+		return oneLine(text)
 	}
 	message := serverErr.Message
 	open, end := len(message), len(message)
@@ -119,7 +119,7 @@ func maskedAnswer(statement string, err error) string {
 	} else if open < end {
 		message = message[:open] + "'…'" + message[end:]
 	}
-	return shorten(strings.Map(printable, fmt.Sprintf("Error %d: %s", serverErr.Number, message)), 300)
+	return oneLine(fmt.Sprintf("Error %d: %s", serverErr.Number, message))
 }
 
 const withheld = "(its message is withheld, for it quotes the statement)"
@@ -128,17 +128,9 @@ const withheld = "(its message is withheld, for it quotes the statement)"
 // of one, outside text[open:end].
 func (m mask) showsLiteral(text string, open, end int) bool {
 	for _, literal := range m.literals {
-		if len(literal) < 2 {
-			continue
-		}
-		for from := 0; ; from++ {
-			at := strings.Index(text[from:], literal)
-			if at < 0 {
-				break
-			}
-			if from += at; from < open || from+len(literal) > end {
-				return true
-			}
+		if n := len(literal); n >= 2 &&
+			(strings.Contains(text[:min(open+n-1, len(text))], literal) || strings.Contains(text[max(end-n+1, 0):], literal)) {
+			return true
 		}
 	}
 	return false

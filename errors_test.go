@@ -7,6 +7,9 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-sql-driver/mysql"
 )
@@ -30,6 +33,36 @@ func TestInitErrorHidesLiteralsAlsoOfOtherErrorsAndFormats(t *testing.T) {
 	}
 	if text := fmt.Sprintf("%#v", newInitError("SET PASSWORD = 'hunter2'", "it failed", "", io.EOF)); strings.Contains(text, "hunter2") {
 		t.Errorf("got %s", text)
+	}
+}
+
+// What a server sends steers no terminal and begins no line of a log.
+func TestInitErrorIsOneShortLineOfPrintableText(t *testing.T) {
+	message := "a\x1b[2J\r\nb\u009b31m\u202e\u2066\u200b\u2028\xff" + strings.Repeat("long ", 1000)
+	for _, cause := range []error{errors.New(message), &mysql.MySQLError{Number: 1105, Message: message}} {
+		text := newInitError("SET @a = 1", "it failed", "", cause).Error()
+		if strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) || !utf8.ValidString(text) || len(text) > 1000 {
+			t.Errorf("%d bytes: %q", len(text), text)
+		}
+	}
+	if text := newInitError("SET @a = 1", "it failed", "", errors.New("ungültig: 構文 →")).Error(); !strings.HasSuffix(text, "ungültig: 構文 →") {
+		t.Errorf("got %s", text)
+	}
+}
+
+// Overlapping occurrences of a literal must not make masking quadratic.
+func TestMaskingALongAnswer(t *testing.T) {
+	literal := strings.Repeat("a", 1<<18)
+	cause := &mysql.MySQLError{Number: 1231, Message: "the value of '" + strings.Repeat("a", 1<<24) + "'"}
+	done := make(chan string, 1)
+	go func() { done <- newInitError("SET @a = '"+literal+"'", "it failed", "", cause).Error() }()
+	select {
+	case text := <-done:
+		if !strings.HasSuffix(text, "Error 1231: the value of '…'") {
+			t.Errorf("got %s", text)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("it takes longer than 20 s")
 	}
 }
 

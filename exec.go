@@ -6,13 +6,30 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 )
 
 // This file runs statements on a connection as database/sql would, for a wrapped
 // driver's connection may have no more than Prepare.
 
+var errMalformed = errors.New("the driver panicked on the server's answer, which must be malformed")
+
+// recoverMalformed makes an error of a panic that an answer has caused: the MySQL
+// driver reads packets as if each were as long as it should be. database/sql
+// also connects on a goroutine of its own, where nobody could recover it.
+func recoverMalformed(err *error) {
+	switch p := recover().(type) {
+	case nil:
+	case runtime.Error:
+		*err = fmt.Errorf("%w: %w", errMalformed, p)
+	default:
+		panic(p)
+	}
+}
+
 // exec runs one statement and drains its results. An empty one is none.
-func exec(ctx context.Context, conn driver.Conn, query string) error {
+func exec(ctx context.Context, conn driver.Conn, query string) (err error) {
+	defer recoverMalformed(&err)
 	if query == "" {
 		return nil
 	}
@@ -42,15 +59,20 @@ func prepareStmt(ctx context.Context, conn driver.Conn, query string) (driver.St
 	return conn.Prepare(query)
 }
 
-// queryRow returns the first row of a result, as text.
-func queryRow(ctx context.Context, conn driver.Conn, query string) (row []string, err error) {
+// queryRow returns the only row of a result, as text. Where it fails, the rows stay
+// open, and the connection has to be closed: the MySQL driver's Close reads all
+// that is left, and no context ends that.
+func queryRow(ctx context.Context, conn driver.Conn, query string, columns int) (row []string, err error) {
+	defer recoverMalformed(&err)
 	rows, closeStmt, err := queryRows(ctx, conn, query)
 	if err != nil {
 		return nil, err
 	}
 	defer closeStmt()
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	values := make([]driver.Value, len(rows.Columns()))
+	if n := len(rows.Columns()); n != columns {
+		return nil, fmt.Errorf("the server returned %d columns instead of %d", n, columns)
+	}
+	values := make([]driver.Value, columns)
 	if err := rows.Next(values); err == io.EOF {
 		return nil, errors.New("the server returned no row")
 	} else if err != nil {
@@ -64,7 +86,13 @@ func queryRow(ctx context.Context, conn driver.Conn, query string) (row []string
 			row = append(row, fmt.Sprint(v))
 		}
 	}
-	return row, nil
+	err = rows.Next(values)
+	if results, ok := rows.(driver.RowsNextResultSet); err == nil || err == io.EOF && ok && results.HasNextResultSet() {
+		return nil, errors.New("the server returned more than one row")
+	} else if err != io.EOF {
+		return nil, err
+	}
+	return row, rows.Close()
 }
 
 func queryRows(ctx context.Context, conn driver.Conn, query string) (driver.Rows, func(), error) {

@@ -484,6 +484,44 @@ func TestVerifyOnAServerWithoutBinlogFormat(t *testing.T) {
 	}
 }
 
+// manyRows has rows without an end, and no Close that would come to one.
+type manyRows struct {
+	driver.Rows
+	columns int
+}
+
+func (r manyRows) Columns() []string         { return make([]string, r.columns) }
+func (r manyRows) Next([]driver.Value) error { return nil }
+
+type manyRowsConn struct {
+	scriptedConn
+	columns int
+}
+
+func (c *manyRowsConn) QueryContext(context.Context, string, []driver.NamedValue) (driver.Rows, error) {
+	return manyRows{columns: c.columns}, nil
+}
+
+func TestVerifyTakesOneRowOfTwoColumns(t *testing.T) {
+	for columns, want := range map[int]string{0: "0 columns", 1: "1 columns", 2: "more than one row", 3: "3 columns"} {
+		conn := &manyRowsConn{columns: columns}
+		conn.answer = func(string) error { return nil }
+		_, err := testSession(t, "/?verify=true").prepare(t.Context(), conn, func(string) {})
+		if initErr, ok := errors.AsType[*InitError](err); !ok || !strings.Contains(initErr.Error(), want) {
+			t.Errorf("%d columns: got %v", columns, err)
+		}
+	}
+}
+
+func TestVerifyShowsOneLineOfWhatItFinds(t *testing.T) {
+	conn := &readBackConn{level: "\x1b[2J\n" + strings.Repeat("x", 1<<20)}
+	conn.answer = func(string) error { return nil }
+	_, err := testSession(t, "/?verify=true").prepare(t.Context(), conn, func(string) {})
+	if err == nil || len(err.Error()) > 2000 || strings.ContainsAny(err.Error(), "\x1b\n") {
+		t.Errorf("got %.500q", err)
+	}
+}
+
 // bareConn has no ExecerContext: only Prepare.
 type bareConn struct{ prepared []string }
 

@@ -1,6 +1,10 @@
 package mysqlinit
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/mysqlinit/mysqlinit/internal/oneline"
+)
 
 // This file reads SQL text just far enough to tell names from literals. It is
 // used to find what an init command sets, and to print a statement without
@@ -212,11 +216,11 @@ func maskLiterals(sql string) string {
 		case t.kind == numberToken, t.kind == stringToken && !isPublicLiteral(t.text):
 			b.WriteByte('?')
 		default:
-			b.WriteString(strings.Map(printable, sql[t.start:t.end]))
+			b.WriteString(sql[t.start:t.end])
 		}
 		end = t.end
 	}
-	return shorten(b.String(), 300)
+	return oneLine(b.String())
 }
 
 func isPublicLiteral(quoted string) bool {
@@ -229,16 +233,5 @@ func isPublicLiteral(quoted string) bool {
 	return ok
 }
 
-func printable(r rune) rune {
-	if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == '\u2028' || r == '\u2029' {
-		return ' '
-	}
-	return r
-}
-
-func shorten(s string, most int) string {
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
-}
+// oneLine is what an error shows of a text.
+func oneLine(text string) string { return oneline.Text(text, 300) }

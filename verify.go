@@ -16,11 +16,11 @@ func (s *session) verifySession(ctx context.Context, conn driver.Conn, f form) e
 	for _, name := range []string{f.name, map[string]string{newName: oldName, oldName: newName}[f.name]} {
 		// LIMIT 1 stands above a sql_select_limit of 0.
 		query := "SELECT @@SESSION." + name + ", @@SESSION.binlog_format LIMIT 1"
-		row, err := queryRow(ctx, conn, query)
+		row, err := queryRow(ctx, conn, query, 2)
 		if serverErr, ok := errors.AsType[*mysql.MySQLError](err); ok && serverErr.Number == errUnknownVariable {
 			if quotes(serverErr.Message, "binlog_format") && wantFormat == "" {
 				query = "SELECT @@SESSION." + name + ", '' LIMIT 1"
-				row, err = queryRow(ctx, conn, query)
+				row, err = queryRow(ctx, conn, query, 2)
 			} else if quotes(serverErr.Message, name) && name == f.name {
 				continue
 			}
@@ -40,10 +40,10 @@ func (s *session) verifySession(ctx context.Context, conn driver.Conn, f form) e
 func mismatch(query string, row []string, wantLevel, wantFormat string) error {
 	var wrong []string
 	if wantLevel != "" && !strings.EqualFold(row[0], wantLevel) {
-		wrong = append(wrong, fmt.Sprintf("isolation level %s instead of %s", row[0], wantLevel))
+		wrong = append(wrong, fmt.Sprintf("isolation level %s instead of %s", oneLine(row[0]), wantLevel))
 	}
 	if wantFormat != "" && !strings.EqualFold(row[1], wantFormat) {
-		wrong = append(wrong, fmt.Sprintf("binlog_format %s instead of %s", row[1], wantFormat))
+		wrong = append(wrong, fmt.Sprintf("binlog_format %s instead of %s", oneLine(row[1]), wantFormat))
 	}
 	if len(wrong) == 0 {
 		return nil

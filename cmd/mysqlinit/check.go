@@ -8,6 +8,8 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf16"
 
 	"github.com/mysqlinit/mysqlinit"
 	"github.com/mysqlinit/mysqlinit/inspect"
@@ -117,10 +119,31 @@ func refusal(err *mysqlinit.InitError) inspect.Finding {
 func (c *checked) needsAttention() bool { return inspect.Worst(c.Findings) >= inspect.Warning }
 
 func (c *checked) writeJSON(w io.Writer) error {
-	encoder := json.NewEncoder(w)
+	var b strings.Builder
+	encoder := json.NewEncoder(&b)
 	encoder.SetIndent("", "  ")
 	encoder.SetEscapeHTML(false)
-	return encoder.Encode(c)
+	if err := encoder.Encode(c); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, escape(b.String()))
+	return err
+}
+
+// escape writes what a terminal would obey as JSON does; package json leaves
+// most of it as it is. Outside strings there is none of it.
+func escape(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if unicode.IsPrint(r) || r == '\n' {
+			b.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			fmt.Fprintf(&b, `\u%04x`, unit)
+		}
+	}
+	return b.String()
 }
 
 func (c *checked) print(out *screen) error {
@@ -129,7 +152,7 @@ func (c *checked) print(out *screen) error {
 	if c.Server.Database != "" {
 		database = "database " + c.Server.Database
 	}
-	fmt.Fprintf(&b, "server    %s %s, %s, as %s\n", c.Server.Vendor, c.Server.Version, database, c.Server.Account)
+	fmt.Fprintf(&b, "server    %s %s, %s, as %s\n", c.Server.Vendor, clean(c.Server.Version), clean(database), clean(c.Server.Account))
 	session := func(label string, s *inspect.State) {
 		text := "no connection"
 		if s != nil {
@@ -138,7 +161,7 @@ func (c *checked) print(out *screen) error {
 				text += ", binlog_format " + s.BinlogFormat
 			}
 		}
-		fmt.Fprintf(&b, "%-9s %s\n", label, text)
+		fmt.Fprintf(&b, "%-9s %s\n", label, clean(text))
 	}
 	session("mysqlinit", c.Mysqlinit)
 	session("plain", c.Plain)
@@ -150,7 +173,7 @@ func (c *checked) print(out *screen) error {
 	tally := map[inspect.Severity]int{}
 	for _, f := range c.Findings {
 		tally[f.Severity]++
-		fmt.Fprintf(&b, "\n%s %s %s\n", out.paint(severityStyles[f.Severity], f.Severity.String()+":"), out.paint(bold, f.What), out.paint(dim, "["+f.ID+"]"))
+		fmt.Fprintf(&b, "\n%s %s %s\n", out.paint(severityStyles[f.Severity], f.Severity.String()+":"), out.paint(bold, clean(f.What)), out.paint(dim, "["+f.ID+"]"))
 		for _, part := range []struct{ label, text string }{{"why", f.Why}, {"cure", f.Cure}} {
 			if part.text == "" {
 				continue

@@ -103,7 +103,7 @@ func raceCommand(ctx context.Context, args []string, stdout, stderr io.Writer) i
 	kept, err := race(ctx, newScreen(stdout), flags.Arg(0), *workers, *keys)
 	switch {
 	case err != nil:
-		fmt.Fprintln(stderr, "mysqlinit race:", err)
+		fmt.Fprintln(stderr, "mysqlinit race:", clean(err.Error()))
 		return exitError
 	case !kept:
 		return exitLost
@@ -135,7 +135,7 @@ func checkCommand(ctx context.Context, args []string, stdout, stderr io.Writer) 
 	}
 	switch {
 	case err != nil:
-		fmt.Fprintln(stderr, "mysqlinit check:", strings.TrimPrefix(err.Error(), "mysqlinit: "))
+		fmt.Fprintln(stderr, "mysqlinit check:", clean(strings.TrimPrefix(err.Error(), "mysqlinit: ")))
 		return exitError
 	case c.needsAttention():
 		return exitFindings

@@ -5,6 +5,8 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	"github.com/mysqlinit/mysqlinit/internal/oneline"
 )
 
 // screen writes to 80 columns, in colour where a terminal wants it.
@@ -79,14 +81,20 @@ func (s *screen) say(t thread, st style, text string) {
 	}
 }
 
+// clean is for texts that a server may have sent.
+func clean(text string) string { return oneline.Text(text, 2000) }
+
 // columns writes the heads of the two columns.
 func (s *screen) columns(a, b string) {
+	const most = columnWidth - len("…")
+	a, b = oneline.Text(a, most), oneline.Text(b, most)
 	fmt.Fprintf(s.w, "\n %s%s %s %s\n", s.paint(bold, a), strings.Repeat(" ", columnWidth-len(a)), s.paint(dim, "│"), s.paint(bold, b))
 	fmt.Fprintln(s.w, s.paint(dim, strings.Repeat("─", columnWidth+2)+"┼"+strings.Repeat("─", columnWidth+2)))
 }
 
 // wrap breaks text into lines; those behind the first are indented as it is.
 func wrap(text string, width int) []string {
+	text = clean(text)
 	indent := text[:len(text)-len(strings.TrimLeft(text, " "))]
 	var lines []string
 	line := indent
