@@ -12,7 +12,7 @@ import (
 // This file runs statements on a connection as database/sql would, for a wrapped
 // driver's connection may have no more than Prepare.
 
-var errMalformed = errors.New("the driver panicked on the server's answer, which must be malformed")
+var errMalformed = errors.New("the driver panicked, as it does when the server's answer is malformed")
 
 // recoverMalformed makes an error of a panic that an answer has caused: the MySQL
 // driver reads packets as if each were as long as it should be. database/sql
