@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
+	"github.com/mysqlinit/mysqlinit"
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
@@ -29,8 +31,9 @@ var (
 const visitors = 12
 
 // TestRandomInterleavings has pools at work while connections are killed, cancelled and
-// cut, servers of two dialects take turns and are killed, and the pools change their
-// sizes. Whoever gets a connection looks at its session first.
+// cut, servers of two dialects take turns, are killed and get other defaults, and the pools
+// change their sizes. Whoever gets a connection looks at its session first, and in the end
+// every pool has to work on either server.
 func TestRandomInterleavings(t *testing.T) {
 	t.Logf("-seed=%d", *seed)
 	w := newWorld(t)
@@ -56,13 +59,20 @@ func TestRandomInterleavings(t *testing.T) {
 	if ctx.Err() != nil {
 		t.Errorf("%d checkouts of %d in 20 minutes", w.looked.Load(), *checkouts)
 	}
-	t.Logf("%d checkouts, %d that failed, %v", w.looked.Load(), w.failed.Load(), w.did)
+	w.endWell()
+	t.Logf("%d checkouts, %d that failed, %d transactions whose level was read, %v", w.looked.Load(), w.failed.Load(), w.levels.Load(), w.did)
 	for _, disturbance := range disturbances {
 		if w.did[disturbance.name] == 0 && *checkouts >= 1000 {
 			t.Errorf("too few to mean anything: no %s", disturbance.name)
 		}
 	}
+	if w.levels.Load() == 0 && *checkouts >= 1000 {
+		t.Error("too few to mean anything: no transaction's level was read")
+	}
 	for _, pool := range w.pools {
+		if pool.changes {
+			_ = pool.prepared.Close()
+		}
 		_ = pool.db.Close()
 	}
 	for _, admin := range w.admins {
@@ -78,8 +88,9 @@ type world struct {
 	admins  []*sql.DB // of the servers, not through the proxy
 	pools   []*pool
 
-	looked, failed, wrong atomic.Int64
-	did                   map[string]int // how often there was each disturbance
+	looked, failed, wrong, levels atomic.Int64
+	did                           map[string]int // how often there was each disturbance
+	readingLevel                  sync.Mutex
 
 	mu      sync.Mutex
 	history map[string][]string // what was last done on a connection
@@ -91,37 +102,68 @@ type pool struct {
 	name     string
 	db       *sql.DB
 	promised string
-	changes  bool // its users change sessions, which a guard restores
+	app      bool      // its account may not set binlog_format
+	changes  bool      // its users change sessions, which a guard restores
+	prepared *sql.Stmt // changes a session too, on whichever connection
 }
 
 func newWorld(t *testing.T) *world {
 	wantNoGoroutines(t) // servers that are restarted have other ones
 	w := &world{T: t, did: map[string]int{}, history: map[string][]string{}}
 	for _, mysql := range []bool{false, true} {
-		s := testserver.New(t, testserver.Config{MySQL: mysql, Binlog: "MIXED"})
+		s := testserver.New(t, testserver.Config{MySQL: mysql, Binlog: "MIXED", Args: []string{"--innodb-lock-wait-timeout=1", "--lock-wait-timeout=5"}})
 		admin := openDB(t, s.DSN(testserver.Root, ""))
 		admin.SetMaxOpenConns(1)
 		exec(t, admin,
 			"CREATE USER faulty", "GRANT ALL ON *.* TO faulty", "CREATE USER faultyapp", "GRANT ALL ON test.* TO faultyapp",
-			"CREATE TABLE written (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(60)) ENGINE=InnoDB")
+			"CREATE TABLE written (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(60)) ENGINE=InnoDB",
+			"CREATE PROCEDURE drift() SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+			"CREATE PROCEDURE opening() START TRANSACTION")
 		w.servers, w.admins = append(w.servers, s), append(w.admins, admin)
 	}
 	w.proxy = newProxy(t, w.servers[0].Addr)
 	w.set(nil)
+	lateDial(t)
+	// The first init command takes so long that it is killed at times.
+	params := "initCommand=DO+SLEEP(0.002)&" + params
 	for _, p := range []*pool{
-		{name: "faulty", promised: "READ-COMMITTED, ROW, +03:00, ON, test, 1"},
-		{name: "faultyapp", promised: "READ-COMMITTED, MIXED, +03:00, ON, test, 1"},
-		{name: "guard", promised: "READ-COMMITTED, ROW, +03:00, ON, test, 1", changes: true},
+		{name: "root's", promised: "READ-COMMITTED, ROW, +03:00, ON, test, 1"},
+		{name: "app's", app: true, promised: "READ-COMMITTED, MIXED, +03:00, ON, test, 1"},
+		{name: "root's guarded", promised: "READ-COMMITTED, ROW, +03:00, ON, test, 1", changes: true},
+		{name: "app's guarded", app: true, promised: "READ-COMMITTED, MIXED, +03:00, ON, test, 1", changes: true},
 	} {
-		account, more := p.name, ""
-		if p.changes {
-			account, more = "faulty", "&guard=true"
+		login, more := "faulty@tcp", ""
+		if p.app {
+			login = "faultyapp@late"
 		}
-		p.world, p.db = w, openDB(t, account+"@tcp("+w.addr+")/test?"+params+more)
+		if p.changes {
+			more = "&guard=true&multiStatements=true"
+		}
+		p.world, p.db = w, openDB(t, login+"("+w.addr+")/test?"+params+more)
 		p.db.SetMaxOpenConns(visitors / 2)
+		if p.changes {
+			var err error
+			if p.prepared, err = p.db.Prepare("SET time_zone = ?"); err != nil {
+				t.Fatal(err)
+			}
+		}
 		w.pools = append(w.pools, p)
 	}
 	return w
+}
+
+// lateDial registers a network whose dialer does not always heed its context. Connect then
+// returns before it.
+func lateDial(t *testing.T) {
+	var dials atomic.Int64
+	mysql.RegisterDialContext("late", func(ctx context.Context, addr string) (net.Conn, error) {
+		if dials.Add(1)%20 == 0 {
+			time.Sleep(100 * time.Millisecond)
+			ctx = context.WithoutCancel(ctx)
+		}
+		return new(net.Dialer).DialContext(ctx, "tcp", addr)
+	})
+	t.Cleanup(func() { mysql.DeregisterDialContext("late") })
 }
 
 // visit takes a connection, looks at its session and uses it. It tells whether that
@@ -136,23 +178,37 @@ func (p *pool) visit(ctx context.Context, random *rand.Rand) bool {
 		caller, leave = context.WithTimeout(ctx, time.Duration(random.IntN(3000))*time.Microsecond)
 		defer leave()
 	}
+	if p.changes && random.IntN(4) == 0 {
+		_, _ = p.prepared.ExecContext(caller, "+09:00")
+	}
 	conn, err := p.db.Conn(caller)
 	if err != nil {
-		if errors.Is(err, driver.ErrBadConn) {
-			p.Errorf("%s: %v", p.name, err)
+		if errors.Is(err, driver.ErrBadConn) || !p.explained(err) {
+			p.wrong.Add(1)
+			p.Errorf("-seed=%d: %s: %v", *seed, p.name, err)
 		}
 		p.failed.Add(1)
 		return false
 	}
 	defer func() { _ = conn.Close() }()
-	id, session, err := lookAt(ctx, conn)
+	level := ""
+	if p.changes && !p.app && random.IntN(4) == 0 {
+		level = p.transactionLevel(ctx, conn)
+	}
+	thread, session, open, err := lookAt(ctx, conn)
 	if err != nil { // killed
 		p.failed.Add(1)
 		return false
 	}
 	p.looked.Add(1)
 	figures.checkouts.Add(1)
-	key := p.name + " " + id
+	key := p.name + " " + thread
+	if p.changes && open { // without the guard nobody promises that COMMIT was not killed
+		session += ", in a transaction"
+	}
+	if level != "" && level != "READ COMMITTED" {
+		session += ", the next transaction " + level
+	}
 	if session != p.promised {
 		figures.unprepared.Add(1)
 		p.wrong.Add(1)
@@ -169,27 +225,63 @@ func (p *pool) visit(ctx context.Context, random *rand.Rand) bool {
 	return true
 }
 
+// explained tells whether something that happens here makes a server refuse a preparation.
+func (p *pool) explained(err error) bool {
+	initErr, unprepared := errors.AsType[*mysqlinit.InitError](err)
+	answer, answered := errors.AsType[*mysql.MySQLError](err)
+	if !unprepared || !answered || p.app && strings.Contains(initErr.Reason, "STATEMENT format") {
+		return true
+	}
+	return slices.Contains([]uint16{1053, 1317, 1927}, answer.Number) // shutdown, KILL QUERY, KILL
+}
+
 // lookAt reads what is promised, whatever the server's dialect.
-func lookAt(ctx context.Context, conn *sql.Conn) (id, session string, err error) {
+func lookAt(ctx context.Context, conn *sql.Conn) (thread, session string, open bool, err error) {
 	rows, err := conn.QueryContext(ctx, "SHOW SESSION VARIABLES WHERE Variable_name IN ('tx_isolation', 'transaction_isolation', 'binlog_format', 'time_zone', 'autocommit')")
 	if err != nil {
-		return "", "", err
+		return "", "", false, err
 	}
 	defer func() { _ = rows.Close() }()
 	values := map[string]string{}
 	for rows.Next() {
 		var name, value string
 		if err := rows.Scan(&name, &value); err != nil {
-			return "", "", err
+			return "", "", false, err
 		}
 		values[strings.Replace(name, "tx_", "transaction_", 1)] = value
 	}
 	if err := rows.Err(); err != nil {
-		return "", "", err
+		return "", "", false, err
 	}
+	var version string
 	var database, traced sql.NullString
-	err = conn.QueryRowContext(ctx, "SELECT CONNECTION_ID(), DATABASE(), @traced").Scan(&id, &database, &traced)
-	return id, strings.Join([]string{values["transaction_isolation"], values["binlog_format"], values["time_zone"], values["autocommit"], database.String, traced.String}, ", "), err
+	// Only MariaDB knows whether a transaction is open. MySQL takes that for a comment.
+	err = conn.QueryRowContext(ctx, "SELECT CONNECTION_ID(), VERSION(), DATABASE(), @traced, 0 /*M! + @@in_transaction */").Scan(&thread, &version, &database, &traced, &open)
+	return thread + " of " + version, strings.Join([]string{values["transaction_isolation"], values["binlog_format"], values["time_zone"], values["autocommit"], database.String, traced.String}, ", "), open, err
+}
+
+// transactionLevel reads the level of a transaction that begins: what was set for the next
+// one shows in no variable, and any statement uses it up. InnoDB renews its table when nobody has read it for 100 ms,
+// so one user reads at a time; "" for others, and where it is killed.
+func (p *pool) transactionLevel(ctx context.Context, conn *sql.Conn) (level string) {
+	if !p.readingLevel.TryLock() {
+		return ""
+	}
+	defer p.readingLevel.Unlock()
+	tx, err := conn.BeginTx(ctx, nil)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = tx.Rollback() }()
+	err = tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM (SELECT id FROM written LIMIT 1) one").Scan(new(int))
+	for tries := 0; err == nil && level == "" && tries < 10; tries++ {
+		time.Sleep(110 * time.Millisecond)
+		err = tx.QueryRowContext(ctx, "SELECT COALESCE(MAX(trx_isolation_level), '') FROM information_schema.innodb_trx WHERE trx_mysql_thread_id = CONNECTION_ID()").Scan(&level)
+	}
+	if level != "" {
+		p.levels.Add(1)
+	}
+	return level
 }
 
 // changes are what users do to sessions. A guard restores them or closes the connection.
@@ -201,11 +293,18 @@ var changes = []string{
 	"SET binlog_format = MIXED, time_zone = '+00:00'",
 	"SET @a = 1, SESSION time_zone = SYSTEM",
 	"/* a comment */ SET LOCAL time_zone = '+05:00'",
+	"DO 1; SET time_zone = '+09:00'; SELECT nonsense",
 	"SET autocommit = 0",
 	"SET NAMES latin1",
 	"USE information_schema",
 	"BEGIN",
 	"START TRANSACTION READ ONLY",
+	"COMMIT AND CHAIN",
+	"CALL drift()",
+	"CALL opening()",
+	"LOCK TABLES written READ",
+	"SET completion_type = 1",
+	"CREATE TEMPORARY TABLE IF NOT EXISTS scratch (id INT) ENGINE=InnoDB",
 	"PREPARE p FROM 'SET time_zone = ''+01:00'''",
 	"EXECUTE IMMEDIATE 'SET time_zone = ''+02:00'''", // MariaDB's
 }
@@ -260,66 +359,40 @@ func transaction(ctx context.Context, conn *sql.Conn, statement string, random *
 	return tx.Commit()
 }
 
-// disturbances, and how often there is one of each kind, in relation to the others.
-var disturbances = []struct {
-	name  string
-	often int
-	do    func(ctx context.Context, w *world, random *rand.Rand) error
-}{
-	{"KILL CONNECTION", 30, func(ctx context.Context, w *world, random *rand.Rand) error { return w.kill(ctx, random, "CONNECTION") }},
-	{"KILL QUERY", 30, func(ctx context.Context, w *world, random *rand.Rand) error { return w.kill(ctx, random, "QUERY") }},
-	{"resize", 20, func(_ context.Context, w *world, random *rand.Rand) error {
-		db := w.pools[random.IntN(len(w.pools))].db
-		db.SetMaxOpenConns(1 + random.IntN(visitors))
-		db.SetMaxIdleConns(random.IntN(visitors))
-		db.SetConnMaxLifetime(time.Duration(random.IntN(200)) * time.Millisecond)
-		return nil
-	}},
-	{"failover", 8, func(_ context.Context, w *world, random *rand.Rand) error {
-		w.to(w.servers[random.IntN(len(w.servers))].Addr)
-		return nil
-	}},
-	{"cut", 4, func(_ context.Context, w *world, _ *rand.Rand) error { w.cutAll(); return nil }},
-	{"server killed", 1, func(ctx context.Context, w *world, random *rand.Rand) error {
-		return w.servers[random.IntN(len(w.servers))].Restart(context.WithoutCancel(ctx))
-	}},
-}
-
-// disturb does what disturbs, each once and then at random, until ctx ends. All servers
-// are up then.
-func (w *world) disturb(ctx context.Context, random *rand.Rand) {
-	next := random.Perm(len(disturbances))
-	var often []int // each index as often as its disturbance
-	for i, d := range disturbances {
-		often = append(often, slices.Repeat([]int{i}, d.often)...)
-	}
-	for ctx.Err() == nil {
-		time.Sleep(time.Duration(random.IntN(20)) * time.Millisecond)
-		if len(next) == 0 {
-			next = append(next, often[random.IntN(len(often))])
+// endWell checks that every pool works on either server, now that nothing disturbs it.
+func (w *world) endWell() {
+	for n := range 2 * len(w.servers) {
+		i := n % len(w.servers)
+		if err := w.setDefaults(w.Context(), w.admins[i], "REPEATABLE READ", "MIXED"); err != nil {
+			w.Error(err)
 		}
-		d := disturbances[next[0]]
-		next = next[1:]
-		if err := d.do(ctx, w, random); err != nil && ctx.Err() == nil {
-			w.Errorf("%s: %v", d.name, err)
+		w.to(w.servers[i].Addr)
+		w.cutAll()
+		for _, p := range w.pools {
+			if err := p.works(); err != nil {
+				w.Errorf("-seed=%d: %s does not come back on %s: %v", *seed, p.name, w.servers[i].Addr, err)
+			}
 		}
-		w.did[d.name]++
 	}
 }
 
-// kill ends a random thread of a random server, or its query.
-func (w *world) kill(ctx context.Context, random *rand.Rand, what string) error {
-	admin := w.admins[random.IntN(len(w.admins))]
-	var id string
-	err := admin.QueryRowContext(ctx, "SELECT ID FROM information_schema.PROCESSLIST WHERE USER LIKE 'faulty%' ORDER BY RAND() LIMIT 1").Scan(&id)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil
-	}
-	if err == nil {
-		_, err = admin.ExecContext(ctx, "KILL "+what+" "+id)
-	}
-	if e, ok := errors.AsType[*mysql.MySQLError](err); ok && e.Number == 1094 { // it has ended by itself
-		return nil
+// works waits until a pool hands out what it promises.
+func (p *pool) works() (err error) {
+	for range 100 {
+		var session string
+		var conn *sql.Conn
+		if conn, err = p.db.Conn(p.Context()); err == nil {
+			_, session, _, err = lookAt(p.Context(), conn)
+			_ = conn.Close()
+		}
+		if err == nil && session != p.promised {
+			figures.unprepared.Add(1)
+			return fmt.Errorf("handed out with %s, promised %s", session, p.promised)
+		}
+		if err == nil {
+			return nil
+		}
+		time.Sleep(100 * time.Millisecond)
 	}
 	return err
 }

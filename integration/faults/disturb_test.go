@@ -1,0 +1,90 @@
+package faults
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// disturbances, and how often there is one of each kind, in relation to the others.
+var disturbances = []struct {
+	name  string
+	often int
+	do    func(ctx context.Context, w *world, random *rand.Rand) error
+}{
+	{"KILL CONNECTION", 30, func(ctx context.Context, w *world, random *rand.Rand) error { return w.kill(ctx, random, "CONNECTION") }},
+	{"KILL QUERY", 30, func(ctx context.Context, w *world, random *rand.Rand) error { return w.kill(ctx, random, "QUERY") }},
+	{"resize", 20, func(_ context.Context, w *world, random *rand.Rand) error {
+		db := w.pools[random.IntN(len(w.pools))].db
+		db.SetMaxOpenConns(1 + random.IntN(visitors))
+		db.SetMaxIdleConns(random.IntN(visitors))
+		db.SetConnMaxLifetime(time.Duration(random.IntN(200)) * time.Millisecond)
+		return nil
+	}},
+	{"failover", 8, func(_ context.Context, w *world, random *rand.Rand) error {
+		w.to(w.servers[random.IntN(len(w.servers))].Addr)
+		return nil
+	}},
+	{"other defaults", 20, func(ctx context.Context, w *world, random *rand.Rand) error {
+		levels, formats := []string{"REPEATABLE READ", "SERIALIZABLE", "READ UNCOMMITTED"}, []string{"MIXED", "STATEMENT"}
+		return w.setDefaults(ctx, w.admins[random.IntN(len(w.admins))], levels[random.IntN(len(levels))], formats[random.IntN(len(formats))])
+	}},
+	{"cut", 4, func(_ context.Context, w *world, _ *rand.Rand) error { w.cutAll(); return nil }},
+	{"server killed", 1, func(ctx context.Context, w *world, random *rand.Rand) error {
+		return w.servers[random.IntN(len(w.servers))].Restart(context.WithoutCancel(ctx))
+	}},
+}
+
+// disturb does what disturbs, each once and then at random, until ctx ends. All servers
+// are up then.
+func (w *world) disturb(ctx context.Context, random *rand.Rand) {
+	next := random.Perm(len(disturbances))
+	var often []int // each index as often as its disturbance
+	for i, d := range disturbances {
+		often = append(often, slices.Repeat([]int{i}, d.often)...)
+	}
+	for ctx.Err() == nil {
+		time.Sleep(time.Duration(random.IntN(20)) * time.Millisecond)
+		if len(next) == 0 {
+			next = append(next, often[random.IntN(len(often))])
+		}
+		d := disturbances[next[0]]
+		next = next[1:]
+		if err := d.do(ctx, w, random); err != nil && ctx.Err() == nil {
+			w.Errorf("%s: %v", d.name, err)
+		}
+		w.did[d.name]++
+	}
+}
+
+// setDefaults changes what sessions begin with that are not prepared. Where that is
+// STATEMENT, an account that may not change it gets none.
+func (w *world) setDefaults(ctx context.Context, admin *sql.DB, level, format string) error {
+	_, err := admin.ExecContext(ctx, "SET GLOBAL TRANSACTION ISOLATION LEVEL "+level)
+	if err == nil {
+		_, err = admin.ExecContext(ctx, "SET GLOBAL binlog_format = '"+format+"'")
+	}
+	return err
+}
+
+// kill ends a random thread of a random server, or its query.
+func (w *world) kill(ctx context.Context, random *rand.Rand, what string) error {
+	admin := w.admins[random.IntN(len(w.admins))]
+	var id string
+	err := admin.QueryRowContext(ctx, "SELECT ID FROM information_schema.PROCESSLIST WHERE USER LIKE 'faulty%' ORDER BY RAND() LIMIT 1").Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err == nil {
+		_, err = admin.ExecContext(ctx, "KILL "+what+" "+id)
+	}
+	if e, ok := errors.AsType[*mysql.MySQLError](err); ok && e.Number == 1094 { // it has ended by itself
+		return nil
+	}
+	return err
+}
