@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/go-sql-driver/mysql"
 )
@@ -245,11 +246,18 @@ func FuzzDSN(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, dsn, command string) {
 		cfg, ours, err := parseDSN(dsn)
+		drivers, driversErr := tryParse(dsn)
 		if err != nil {
+			if driversErr == nil && len(drivers.Params) == 0 && !strings.Contains(err.Error(), "has no value") {
+				t.Errorf("%q: the driver accepts it, and nothing in it is ours: %v", dsn, err)
+			}
 			return
 		}
-		if _, err := tryParse(dsn); err != nil {
-			t.Errorf("%q: accepted, but not by the driver: %v", dsn, err)
+		if driversErr != nil {
+			t.Fatalf("%q: accepted, but not by the driver: %v", dsn, driversErr)
+		}
+		if drivers.Params = nil; len(cfg.Params) > 0 || cfg.FormatDSN() != drivers.FormatDSN() {
+			t.Errorf("%q: the driver's part is %s, params %v, with the driver alone %s", dsn, cfg.FormatDSN(), cfg.Params, drivers.FormatDSN())
 		}
 		// What the driver makes of our part is the same DSN without it.
 		again, err := mysql.ParseDSN(cfg.FormatDSN())
@@ -272,6 +280,75 @@ func FuzzDSN(f *testing.F) {
 		}
 		if n := len(ours.settings.initCommands); len(more.settings.initCommands) != n+1 || more.settings.initCommands[n] != command {
 			t.Errorf("%q: init command %q came back as %q", dsn, command, more.settings.initCommands)
+		}
+	})
+}
+
+// FuzzDSNHidesPassword opens DSNs that are broken in many ways, or by what is in
+// their password.
+func FuzzDSNHidesPassword(f *testing.F) {
+	tails := []string{"@tcp(h:1)/db", "", "@", "/", "@tcp(h:1)", "@tcp(h:1/db", "@tcp h:1/db", "@nonet/db", "@tcp(h:1)/db%zz", "@tcp(h:1)/db?verify=perhaps", "@tcp(h:1)/?isolation",
+		"@tcp(h:1)/db?strict=1", "@tcp(h:1)/db?tls=none", "@tcp(h:1)/db?a=%zz", "@tcp(h:1)/db?Isolation=1", "@tcp(h:1)/db?connectTimeout=x&parseTime=x", "?initCommand=SET+TRANSACTION+READ+ONLY"}
+	for _, special := range []string{"@", "/", "?", ":", "%", "&", "=", "%zz", "@tcp(", "/?", "a/b?c=", ")/", "'", "\n"} {
+		for tail := range tails {
+			f.Add(special, "", uint8(tail))
+			f.Add("", special, uint8(tail))
+			f.Add(special, special, uint8(tail))
+		}
+	}
+	f.Fuzz(func(t *testing.T, before, after string, tail uint8) {
+		const secret = "hunter2"
+		dsn := "app:" + before + secret + after + tails[int(tail)%len(tails)]
+		head, _ := splitDSN(dsn)
+		if _, err := tryParse(head); err == nil && !strings.Contains(head, secret) {
+			t.Skip() // a DSN whose password ends before the secret
+		}
+		connector, err := (&Driver{}).OpenConnector(dsn)
+		if err == nil {
+			return
+		}
+		if _, openErr := Open(dsn); openErr == nil || connector != nil {
+			t.Errorf("%q: got %v and %v, from Open %v", dsn, connector, err, openErr)
+		}
+		if strings.Contains(strings.ToLower(err.Error()), secret) {
+			t.Errorf("%q: %v", dsn, err)
+		}
+	})
+}
+
+func FuzzIsolationName(f *testing.F) {
+	for _, level := range levelNames {
+		f.Add(level)
+		f.Add(" '" + strings.ToLower(spaced(level)) + "' ")
+	}
+	for _, seed := range []string{"server", "", "'", "''", "read_committed", "READ--COMMITTED", "\"serializable'", "chaos", "DEFAULT", "SNAPSHOT"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		var s settings
+		err := ourKeys["isolation"](&s, name)
+		level := s.isolation.value.level
+		canonical := levelNames[level]
+		if err != nil {
+			if s.isolation.given || strings.EqualFold(name, "server") {
+				t.Errorf("%q: %v, and chosen is %v", name, err, level)
+			}
+			return
+		}
+		if canonical == "" {
+			canonical = "server"
+		}
+		letters := func(text string) string {
+			return strings.ToUpper(strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(`-'"`, r) }), ""))
+		}
+		if letters(name) != letters(canonical) {
+			t.Errorf("%q is taken for %s", name, canonical)
+		}
+		for _, same := range []string{canonical, strings.ToLower(canonical)} {
+			var again settings
+			if err := ourKeys["isolation"](&again, same); err != nil || again.isolation != s.isolation {
+				t.Errorf("%q means %s, but %q %v, %v", name, canonical, same, again.isolation, err)
+			}
 		}
 	})
 }

@@ -3,6 +3,7 @@ package mysqlinit
 import (
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestEffectOfAStatement(t *testing.T) {
@@ -185,4 +186,40 @@ func TestSETIsRepeatable(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", query, got, want)
 		}
 	}
+}
+
+// FuzzEffectOf puts what means nothing between a statement's words: what it may
+// do to the session stays.
+func FuzzEffectOf(f *testing.F) {
+	for _, seed := range []string{"SET @a=1", "USE app", "select 1", "COMMIT AND CHAIN", "DROP DATABASE app", "SELECT ';'; SET autocommit=0", "/*!50000 SET*/ x=1",
+		"SET STATEMENT a=1 FOR SET tx_isolation=''", "SET `autoc|mmit`=0", "SET@@SESSION.binlog_format:='ROW'", "(SELECT 1)", "-- c\nBEGIN", "CREATE TABLE `start` (a INT)"} {
+		for noise := range uint8(10) {
+			f.Add(seed, noise, uint8(0), noise%2 == 0)
+			f.Add(seed, noise, uint8(2), noise%2 == 0)
+		}
+	}
+	noises := []string{" ", "\t", "\n", "\v\f\r", "/**/", "/* SELECT 1 */", "#\n", "# ' SELECT\n", "-- \" SELECT\n", "--\tx\n"}
+	f.Fuzz(func(t *testing.T, query string, noise, at uint8, multi bool) {
+		want := effectOf(query, multi)
+		offset := 0
+		if tokens := tokenize(query); len(tokens) > 0 && at > 0 {
+			offset = tokens[int(at)%len(tokens)].start
+		}
+		inserted := noises[int(noise)%len(noises)]
+		if offset > 0 && query[offset-1] == '-' {
+			t.Skip() // it may make a comment of --
+		}
+		if got := effectOf(query[:offset]+inserted+query[offset:], multi); got&want != want {
+			t.Errorf("%q: %06b, with %q at %d %06b", query, want, inserted, offset, got)
+		}
+		upper := strings.Map(func(r rune) rune {
+			if 'a' <= r && r <= 'z' {
+				r -= 0x20
+			}
+			return r
+		}, query)
+		if got := effectOf(upper, multi); utf8.ValidString(query) && got != want {
+			t.Errorf("%q: %06b, in capitals %06b", query, want, got)
+		}
+	})
 }

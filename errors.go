@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -72,16 +73,27 @@ type mask struct {
 }
 
 func newMask(statement string) (m mask) {
-	for _, t := range tokenize(statement) {
-		switch {
-		case t.kind == wordToken:
-			m.names = append(m.names, t.text)
-		case t.kind == numberToken:
-			m.literals = append(m.literals, t.text)
-		case t.kind == stringToken && !isPublicLiteral(t.text):
-			quote := t.text[:1]
-			text := strings.TrimSuffix(t.text[1:], quote)
-			m.literals = append(m.literals, text, unescape(quote).Replace(text))
+	readings := [][]token{tokenize(statement)}
+	code := certain(statement)
+	if code < len(statement) {
+		readings = append(readings, tokenizeAs(statement, false))
+	}
+	for _, toks := range readings {
+		for i, t := range toks {
+			switch {
+			case t.kind == wordToken:
+				introduces := i+1 < len(toks) && toks[i+1].kind == stringToken // as N does in N'…'
+				if t.end <= code && !introduces {
+					m.names = append(m.names, t.text)
+				}
+			case t.kind == numberToken:
+				m.literals = append(m.literals, t.text)
+			case t.kind == stringToken && !isPublicLiteral(t.text):
+				quote := t.text[:1]
+				text := strings.TrimSuffix(t.text[1:], quote)
+				goQuoted := strconv.Quote(text) // as %q writes a statement
+				m.literals = append(m.literals, text, unescape(quote).Replace(text), goQuoted[1:len(goQuoted)-1])
+			}
 		}
 	}
 	return m
@@ -103,50 +115,61 @@ func maskedAnswer(statement string, err error) string {
 	serverErr, ok := errors.AsType[*mysql.MySQLError](err)
 	if !ok {
 		text := err.Error()
-		if m.showsLiteral(text, len(text), len(text)) {
+		if m.showsLiteral(text, len(text)) {
 			text = withheld
 		}
 		return oneLine(text)
 	}
 	message := serverErr.Message
-	open, end := len(message), len(message)
-	if quote := m.firstForeignQuote(message); quote >= 0 {
-		// What is quoted may hold quotes itself: nothing up to the last is shown.
-		open, end = quote, strings.LastIndexByte(message, '\'')+1
-	}
-	if m.showsLiteral(message, open, end) {
+	open := m.firstForeignQuote(message)
+	switch {
+	case m.showsLiteral(message, open):
 		message = withheld
-	} else if open < end {
-		message = message[:open] + "'…'" + message[end:]
+	case open < len(message):
+		// Nothing behind it is shown: what is quoted may hold quotes itself, and
+		// servers cut messages, also before the closing one.
+		message = message[:open] + "'…'"
 	}
 	return oneLine(fmt.Sprintf("Error %d: %s", serverErr.Number, message))
 }
 
 const withheld = "(its message is withheld, for it quotes the statement)"
 
-// showsLiteral tells whether a text holds a literal of the statement, or a part
-// of one, outside text[open:end].
-func (m mask) showsLiteral(text string, open, end int) bool {
+// shortestPart is the length from which a part of a literal gives something away.
+const shortestPart = 4
+
+// showsLiteral tells whether a text holds a literal of the statement before an
+// offset, or ends with the beginning of one.
+func (m mask) showsLiteral(text string, before int) bool {
 	for _, literal := range m.literals {
-		if n := len(literal); n >= 2 &&
-			(strings.Contains(text[:min(open+n-1, len(text))], literal) || strings.Contains(text[max(end-n+1, 0):], literal)) {
+		n := len(literal)
+		if n < 2 {
+			continue
+		}
+		if strings.Contains(text[:min(before+n-1, len(text))], literal) {
 			return true
+		}
+		for start := max(0, len(text)-n+1); start < min(before, longestShown, len(text)-shortestPart+1); start++ {
+			if strings.HasPrefix(literal, text[start:]) {
+				return true
+			}
 		}
 	}
 	return false
 }
 
 // firstForeignQuote returns where a message begins to quote something other
-// than a name of the statement, or -1.
+// than a name of the statement, or its length.
 func (m mask) firstForeignQuote(message string) int {
 	for from := 0; ; {
-		open := strings.IndexByte(message[from:], '\'')
+		open := strings.IndexAny(message[from:], `'"`) // TiDB quotes with the latter
 		if open < 0 {
-			return -1
+			return len(message)
 		}
 		open += from
-		quoted, _, closed := strings.Cut(message[open+1:], "'")
-		if !closed || !m.isName(quoted) {
+		quoted, behind, closed := strings.Cut(message[open+1:], message[open:open+1])
+		// What goes on behind the closing quote is a literal's: near 'x'686f…' at line 1.
+		if !closed || !m.isName(quoted) || behind != "" && !strings.Contains(" ,.;:)", behind[:1]) {
 			// An apostrophe inside a word, as in can't, quotes nothing.
 			if open > 0 && isWord(message[open-1]) && open+1 < len(message) && isWord(message[open+1]) {
 				from = open + 1

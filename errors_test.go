@@ -91,27 +91,87 @@ func TestMaskLiterals(t *testing.T) {
 	}
 }
 
-func FuzzInitErrorHidesLiterals(f *testing.F) {
-	f.Add("", uint8(0), true)
-	f.Add("it's \\ \"quoted\"", uint8(20), false)
-	f.Add("'; --", uint8(14), true)
-	f.Fuzz(func(t *testing.T, rest string, cut uint8, single bool) {
-		const secret = "hunter2"
-		quote := `"`
-		if single {
-			quote = "'"
+// What fuzzing found.
+func TestMaskedAnswer(t *testing.T) {
+	for _, test := range []struct{ statement, message, want string }{
+		// Cut by the server, before the closing quote or in a literal.
+		{"SET a = 'hunter2 and more'", "the value of 'hunter2 an", "the value of '…'"},
+		{"SET a = 'hunter2''s and more'", "near 'hunter2''s an", "near '…'"},
+		{"SET a = 0x68756e746572", "the value of 0x6875", withheld},
+		// A name, and what looks like one before a literal.
+		{"SET @x = X'68756e746572'", "near 'X'68756e74' at line 1", "near '…'"},
+		{"SET x = N'hunter2'", "near 'N'hunter' at line 1", "near '…'"},
+		{"SET a = 1", "Unknown system variable 'a'", "Unknown system variable 'a'"},
+		// A literal that ends with a backslash under NO_BACKSLASH_ESCAPES.
+		{`SET a = 'hunter2\', b = 'more'`, `unknown word 'more'`, "unknown word '…'"},
+		{`SET a = 'hunter2\', b = 1`, `the value of hunter2\`, withheld},
+		// TiDB quotes with the other quote.
+		{"SET a = 0x68756e746572", `line 1 column 9 near "68756e746572"`, "line 1 column 9 near '…'"},
+	} {
+		if got := maskedAnswer(test.statement, &mysql.MySQLError{Number: 1064, Message: test.message}); got != "Error 1064: "+test.want {
+			t.Errorf("%s, %s:\n got %s\nwant %s", test.statement, test.message, got, test.want)
 		}
-		literal := quote + strings.NewReplacer(`\`, `\\`, quote, `\`+quote).Replace(secret+rest) + quote
+	}
+	if got := maskedAnswer(`SET a = 'hunter2"s'`, fmt.Errorf("cannot send %q", `SET a = 'hunter2"s'`)); got != withheld {
+		t.Errorf("got %s", got)
+	}
+}
+
+// literalForms write a text as SQL may.
+var literalForms = []func(text string) string{
+	func(text string) string { return "'" + strings.NewReplacer(`\`, `\\`, "'", `\'`).Replace(text) + "'" },
+	func(text string) string { return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text) + `"` },
+	func(text string) string { return "'" + strings.NewReplacer(`\`, `\\`, "'", "''").Replace(text) + "'" },
+	func(text string) string { return `"` + strings.NewReplacer(`\`, `\\`, `"`, `""`).Replace(text) + `"` },
+	func(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }, // NO_BACKSLASH_ESCAPES
+	func(text string) string { return "_utf8mb4'" + strings.ReplaceAll(text, "'", "''") + "'" },
+	func(text string) string { return "N'" + strings.ReplaceAll(text, "'", "''") + "'" },
+	func(text string) string { return fmt.Sprintf("0x%x", text) },
+	func(text string) string { return fmt.Sprintf("X'%X'", text) },
+	func(text string) string { return fmt.Sprintf("_latin1 x'%x'", text) },
+}
+
+func hides(t *testing.T, statement string, cause error) {
+	t.Helper()
+	text := newInitError(statement, "it failed", "", cause).Error()
+	// The latter is the former in hexadecimal.
+	if lower := strings.ToLower(text); strings.Contains(lower, "hunter2") || strings.Contains(lower, "68756e74657232") {
+		t.Errorf("%q with %q: %s", statement, cause, text)
+	}
+	if len(text) > 1000 || !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		t.Errorf("%d bytes: %q", len(text), text)
+	}
+}
+
+// FuzzInitErrorHidesLiterals lets servers quote what they were sent, or its value,
+// from anywhere on and cut anywhere, as they cut messages at 512 bytes.
+func FuzzInitErrorHidesLiterals(f *testing.F) {
+	for form := range literalForms {
+		f.Add("", uint16(20), uint16(0), uint8(form))
+		f.Add("it's \\ \"quoted\"", uint16(35), uint16(40), uint8(form))
+		f.Add("'; --", uint16(14), uint16(50), uint8(form))
+		f.Add(strings.Repeat("long' ", 100), uint16(0), uint16(511), uint8(form))
+	}
+	f.Fuzz(func(t *testing.T, rest string, from, length uint16, form uint8) {
+		const secret = "hunter2"
+		literal := literalForms[int(form)%len(literalForms)](secret + rest)
 		statement := "SET PASSWORD FOR app = PASSWORD(" + literal + "), @x = 1"
+		near := statement[min(int(from), len(statement)-1):]
 		for _, message := range []string{
-			"near '" + statement[min(int(cut), len(statement)-1):] + "' at line 1",
+			"near '" + near + "' at line 1",
+			"near '" + near[:min(80, len(near))] + "' at line 1",
+			`near "` + near + `" at line 1`,
 			"Variable 'x' can't be set to the value of '" + secret + rest + "'",
-			"the value of " + secret + rest,
+			"Variable 'PASSWORD' can't be set to the value of '" + literal + "'",
+			"the value of " + literal,
+			"Duplicate entry '" + secret + rest + "' for key 'PRIMARY'",
 		} {
-			err := newInitError(statement, "it failed", "", &mysql.MySQLError{Number: 1064, Message: message})
-			if strings.Contains(strings.ToLower(err.Error()), secret) {
-				t.Errorf("%q with %q: %v", statement, message, err)
+			for _, message := range []string{message, message[:min(int(length), len(message))]} {
+				hides(t, statement, &mysql.MySQLError{Number: 1064, Message: message})
 			}
 		}
+		// What is no server's answer knows the statement, not what it means.
+		hides(t, statement, errors.New("broken pipe while sending "+statement))
+		hides(t, statement, fmt.Errorf("cannot send %q", literal))
 	})
 }

@@ -43,7 +43,10 @@ func (t token) punct(c byte) bool { return t.kind == punctToken && t.text[0] == 
 // tokenize splits a statement. White space and comments are left out, but the
 // inside of an executable comment (/*! … */, /*M! … */) counts as code.
 // Escapes are read as the default sql_mode has them: a backslash escapes.
-func tokenize(sql string) []token {
+func tokenize(sql string) []token { return tokenizeAs(sql, true) }
+
+// tokenizeAs also reads as under NO_BACKSLASH_ESCAPES.
+func tokenizeAs(sql string, backslash bool) []token {
 	var toks []token
 	for i := 0; i < len(sql); {
 		start := i
@@ -62,7 +65,7 @@ func tokenize(sql string) []token {
 		case strings.HasPrefix(sql[i:], "*/"):
 			i += 2 // the end of an executable comment
 		case c == '\'' || c == '"':
-			i = closingQuote(sql, i, c, true)
+			i = closingQuote(sql, i, c, backslash)
 			toks = append(toks, token{stringToken, sql[start:i], start, i})
 		case c == '`':
 			i = closingQuote(sql, i, c, false)
@@ -195,16 +198,21 @@ func splitTop(toks []token, separator byte) [][]token {
 	return append(items, toks[start:])
 }
 
+// certain returns how far it is certain what is a literal and what is not. Under
+// NO_BACKSLASH_ESCAPES a literal ends where tokenize reads on.
+func certain(sql string) int {
+	if i := strings.IndexAny(sql, `'"`); i >= 0 && strings.Contains(sql, `\`) {
+		return i
+	}
+	return len(sql)
+}
+
 // maskLiterals returns the statement on one line for people to read: literals
 // are replaced by "?", comments are dropped. The words of the isolation levels
 // and binlog formats, which are nobody's secret, are kept.
 func maskLiterals(sql string) string {
-	// Under NO_BACKSLASH_ESCAPES a literal ends where tokenize reads on, and
-	// what follows could be taken for code: show none of it.
-	if strings.ContainsRune(sql, '\\') {
-		if i := strings.IndexAny(sql, `'"`); i >= 0 {
-			return maskLiterals(sql[:i]) + " ?…"
-		}
+	if i := certain(sql); i < len(sql) {
+		return maskLiterals(sql[:i]) + " ?…"
 	}
 	var b strings.Builder
 	end := 0
@@ -233,5 +241,7 @@ func isPublicLiteral(quoted string) bool {
 	return ok
 }
 
-// oneLine is what an error shows of a text.
-func oneLine(text string) string { return oneline.Text(text, 300) }
+// longestShown bounds, in bytes, what an error shows of one text.
+const longestShown = 300
+
+func oneLine(text string) string { return oneline.Text(text, longestShown) }
