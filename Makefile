@@ -44,10 +44,9 @@ lint: ## gofmt, go vet (also for other systems), staticcheck, go mod tidy
 	cd examples/signup && $(GO) vet ./... && $(GO) tool -modfile=../../internal/tools/go.mod staticcheck ./... && $(GO) mod tidy -diff
 	cd internal/tools && $(GO) mod tidy -diff
 
-fuzz: server ## Fuzz the DSN, the error texts and, on a server, the guard, a minute each
-	$(GO) test -run='^$$' -fuzz=FuzzDSN -fuzztime=60s .
-	$(GO) test -run='^$$' -fuzz=FuzzInitErrorHidesLiterals -fuzztime=60s .
-	$(GO) test -run='^$$' -fuzz=FuzzGuardMissesNothing -fuzztime=60s .
+fuzz: server ## Fuzz DSNs, isolation names, error texts, the guard's recogniser and, on a server, the guard, a minute each
+	@for target in FuzzDSN FuzzDSNHidesPassword FuzzIsolationName FuzzEffectOf FuzzInitErrorHidesLiterals FuzzGuardMissesNothing; do \
+		$(GO) test -run='^$$' -fuzz="^$$target\$$" -fuzztime=60s -fuzzminimizetime=100x . || exit 1; done
 
 bench: server mysql ## Measure all that docs/performance.md shows, and write it (10 minutes; the machine should be quiet)
 	cd bench && $(GO) run ./performance -update ../docs/performance.md
