@@ -139,10 +139,14 @@ func newWorld(t *testing.T) *world {
 		if p.changes {
 			more = "&guard=true&multiStatements=true"
 		}
-		p.world, p.db = w, openDB(t, login+"("+w.addr+")/test?"+params+more)
+		connector, err := new(mysqlinit.Driver).OpenConnector(login + "(" + w.addr + ")/test?" + params + more)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.world, p.db = w, sql.OpenDB(watched{connector, p})
+		t.Cleanup(func() { _ = p.db.Close() })
 		p.db.SetMaxOpenConns(visitors / 2)
 		if p.changes {
-			var err error
 			if p.prepared, err = p.db.Prepare("SET time_zone = ?"); err != nil {
 				t.Fatal(err)
 			}
@@ -183,10 +187,6 @@ func (p *pool) visit(ctx context.Context, random *rand.Rand) bool {
 	}
 	conn, err := p.db.Conn(caller)
 	if err != nil {
-		if errors.Is(err, driver.ErrBadConn) || !p.explained(err) {
-			p.wrong.Add(1)
-			p.Errorf("-seed=%d: %s: %v", *seed, p.name, err)
-		}
 		p.failed.Add(1)
 		return false
 	}
@@ -225,6 +225,22 @@ func (p *pool) visit(ctx context.Context, random *rand.Rand) bool {
 	return true
 }
 
+// watched looks at the errors of Connect. What a pool returns may be driver.ErrBadConn, where
+// it was full and three connections that came back in turn were dead.
+type watched struct {
+	driver.Connector
+	*pool
+}
+
+func (w watched) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := w.Connector.Connect(ctx)
+	if errors.Is(err, driver.ErrBadConn) || !w.explained(err) {
+		w.wrong.Add(1)
+		w.Errorf("-seed=%d: %s: %v", *seed, w.name, err)
+	}
+	return conn, err
+}
+
 // explained tells whether something that happens here makes a server refuse a preparation.
 func (p *pool) explained(err error) bool {
 	initErr, unprepared := errors.AsType[*mysqlinit.InitError](err)
@@ -261,8 +277,9 @@ func lookAt(ctx context.Context, conn *sql.Conn) (thread, session string, open b
 }
 
 // transactionLevel reads the level of a transaction that begins: what was set for the next
-// one shows in no variable, and any statement uses it up. InnoDB renews its table when nobody has read it for 100 ms,
-// so one user reads at a time; "" for others, and where it is killed.
+// one shows in no variable, and any statement uses it up. InnoDB renews its table when
+// nobody has read it for 100 ms, so one user reads at a time. It is "" for others, and
+// where the transaction is killed.
 func (p *pool) transactionLevel(ctx context.Context, conn *sql.Conn) (level string) {
 	if !p.readingLevel.TryLock() {
 		return ""
