@@ -55,11 +55,28 @@ func (w *world) disturb(ctx context.Context, random *rand.Rand) {
 		}
 		d := disturbances[next[0]]
 		next = next[1:]
-		if err := d.do(ctx, w, random); err != nil && ctx.Err() == nil {
+		if err := d.do(ctx, w, random); err != nil && ctx.Err() == nil && !w.revive() {
 			w.Errorf("%s: %v", d.name, err)
 		}
 		w.did[d.name]++
 	}
+}
+
+// revive starts servers again that have crashed by themselves, which some do after
+// thousands of KILLs. It tells whether one had.
+func (w *world) revive() (crashed bool) {
+	for _, s := range w.servers {
+		select {
+		case <-s.Ended():
+			crashed = true
+			w.did["server crashed"]++
+			if err := s.Restart(context.WithoutCancel(w.Context())); err != nil {
+				w.Error(err)
+			}
+		case <-time.After(2 * time.Second):
+		}
+	}
+	return crashed
 }
 
 // setDefaults changes what sessions begin with that are not prepared. Where that is

@@ -184,6 +184,8 @@ func (s *Server) prepare(folder, template string, cfg Config) (args []string, er
 	s.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	args = s.program.arguments(data, "--bind-address=127.0.0.1", "--port="+strconv.Itoa(port), "--socket="+s.Socket,
 		"--pid-file="+filepath.Join(folder, "pid"), "--skip-name-resolve", "--max-connections=500",
+		// MariaDB begins by removing temporary tables from there, also those of other servers.
+		"--tmpdir="+folder,
 		// A throwaway server has to keep its data through Kill, not through a crash of the machine.
 		"--innodb-flush-log-at-trx-commit=2", "--sync-binlog=0")
 	if cfg.Binlog != "" {
