@@ -60,9 +60,7 @@ func TestManyCallersOfAHangingServer(t *testing.T) {
 	f := newFaulty(t, s, testserver.Root, "", "&connectTimeout="+connectTimeout.String())
 	f.db.SetMaxOpenConns(pool)
 	f.set(&fault{what: stall})
-	last := f.storm(t, *callers, func(int) (context.Context, context.CancelFunc) {
-		return context.WithCancel(t.Context())
-	}, isTimeout)
+	last := f.storm(t, time.Hour, isTimeout)
 	if n := f.connects(); n > *callers {
 		t.Errorf("%d connects for %d callers", n, *callers)
 	}
@@ -70,9 +68,7 @@ func TestManyCallersOfAHangingServer(t *testing.T) {
 
 	// Their own deadlines end it.
 	const deadline = 300 * time.Millisecond
-	last = f.storm(t, *callers, func(int) (context.Context, context.CancelFunc) {
-		return context.WithTimeout(t.Context(), deadline)
-	}, func(err error) bool { return errors.Is(err, context.DeadlineExceeded) })
+	last = f.storm(t, deadline, func(err error) bool { return errors.Is(err, context.DeadlineExceeded) })
 	if last > 20*deadline {
 		t.Errorf("with a deadline of %v the last was answered after %v", deadline, last)
 	}
@@ -94,14 +90,15 @@ func TestManyCallersOfAHangingServer(t *testing.T) {
 	t.Error("the pool does not work again")
 }
 
-// storm has callers want a connection at once, and returns when the last was answered.
-func (f *faulty) storm(t *testing.T, callers int, caller func(i int) (context.Context, context.CancelFunc), expected func(error) bool) time.Duration {
+// storm has all callers want a connection at once, each with a deadline, and returns
+// when the last was answered.
+func (f *faulty) storm(t *testing.T, deadline time.Duration, expected func(error) bool) time.Duration {
 	t.Helper()
 	start := time.Now()
 	var all sync.WaitGroup
-	for i := range callers {
+	for range *callers {
 		all.Go(func() {
-			ctx, cancel := caller(i)
+			ctx, cancel := context.WithTimeout(t.Context(), deadline)
 			defer cancel()
 			if _, err := f.checkout(ctx); !expected(err) {
 				t.Errorf("got %v", err)

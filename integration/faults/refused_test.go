@@ -1,7 +1,6 @@
 package faults
 
 import (
-	"context"
 	"errors"
 	"testing"
 	"time"
@@ -43,9 +42,7 @@ func TestRefused(t *testing.T) {
 		}
 		f := newFaulty(t, s, refusal.account, "", refusal.params)
 		f.set(nil)
-		f.storm(t, *callers, func(int) (context.Context, context.CancelFunc) {
-			return context.WithCancel(t.Context())
-		}, func(err error) bool {
+		f.storm(t, time.Hour, func(err error) bool {
 			if bare, ok := err.(*mysql.MySQLError); ok && !refusal.init {
 				return bare.Number == refusal.number
 			}
