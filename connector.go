@@ -8,7 +8,6 @@ import (
 	"io"
 	"reflect"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -140,17 +139,13 @@ func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 func (c *Connector) connectPrepared(ctx context.Context) (driver.Conn, error) {
 	bounded, cancel := c.session.bound(ctx)
 	defer cancel()
-	var phase atomic.Value
-	phase.Store(phaseConnect)
-	open := func() (driver.Conn, error) {
-		return c.connect(bounded, func(p string) { phase.Store(p) })
-	}
 	var conn driver.Conn
 	var err error
+	p := new(progress)
 	if c.heedsContext {
-		conn, err = open()
+		conn, err = c.connect(bounded, p)
 	} else {
-		conn, err = await(bounded, open)
+		conn, err = await(bounded, func() (driver.Conn, error) { return c.connect(bounded, p) })
 	}
 	if err == nil {
 		return conn, nil
@@ -159,7 +154,7 @@ func (c *Connector) connectPrepared(ctx context.Context) (driver.Conn, error) {
 		if err := ended(ctx); err != nil {
 			return nil, err
 		}
-		return nil, &timeoutError{after: c.session.timeout, phase: phase.Load().(string)}
+		return nil, &timeoutError{after: c.session.timeout, phase: p.phase()}
 	}
 	return nil, err
 }
@@ -173,14 +168,14 @@ func ended(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (c *Connector) connect(ctx context.Context, at func(phase string)) (driver.Conn, error) {
+func (c *Connector) connect(ctx context.Context, p *progress) (driver.Conn, error) {
 	conn, err := c.connectParent(ctx)
 	if err != nil {
 		if !isNil(conn) {
 			conn.Close()
 		}
 		if errors.Is(err, driver.ErrBadConn) || errors.Is(err, errMalformed) {
-			return nil, newInitError("", phaseConnect+" failed", "", err)
+			return nil, newInitError("", phaseConnect.failed(), "", err)
 		}
 		return nil, err
 	}
@@ -199,7 +194,7 @@ func (c *Connector) connect(ctx context.Context, at func(phase string)) (driver.
 			return nil, fmt.Errorf("mysqlinit: WithGuard: the wrapped connector's connections %w; leave the guard out, or lay that connector over this one instead of wrapping it", err)
 		}
 	}
-	f, err := c.session.prepare(ctx, conn, at)
+	f, err := c.session.prepare(ctx, conn, p)
 	if err != nil {
 		return nil, err
 	}

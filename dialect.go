@@ -68,7 +68,7 @@ func (s *session) setVariables(ctx context.Context, conn driver.Conn) (form, err
 		}
 		serverErr, ok := errors.AsType[*mysql.MySQLError](err)
 		if !ok {
-			return f, newInitError(text, phaseSet+" failed", "", err)
+			return f, newInitError(text, phaseSet.failed(), "", err)
 		}
 		tried = append(tried, attempt{f, text, serverErr})
 		next := s.nextForm(tried)

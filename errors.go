@@ -209,7 +209,7 @@ func withoutBadConn(err error) error {
 // timeoutError is what the end of connectTimeout gives.
 type timeoutError struct {
 	after time.Duration
-	phase string
+	phase phase
 }
 
 func (e *timeoutError) Error() string {

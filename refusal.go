@@ -29,7 +29,7 @@ func (s *session) refusedError(tried []attempt) error {
 
 // setError says whose item the server refused.
 func (s *session) setError(a attempt) error {
-	reason, cure := phaseSet+" failed", ""
+	reason, cure := phaseSet.failed(), ""
 	name := s.userVariable(a.err.Message)
 	denied := a.err.Number == errAccessDenied
 	switch {

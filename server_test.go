@@ -398,7 +398,7 @@ func TestConnectAllocations(t *testing.T) {
 	defer plain.Close()
 	inDSN, prepared := allocations(plain), allocations(open(t, s.DSN(testserver.Root, "")))
 	t.Logf("%.0f, with variables in a plain DSN %.0f", prepared, inDSN)
-	if prepared > inDSN+12 {
+	if prepared > inDSN+10 {
 		t.Errorf("%.0f allocations a connection, with variables in a plain DSN %.0f", prepared, inDSN)
 	}
 }

@@ -106,39 +106,63 @@ var (
 	clock    = regexp.MustCompile(`(?i)^\s*(current_|localtime|utc_)`)
 )
 
-// bound gives ctx the end of connectTimeout, where there is one.
+// bound gives ctx the end of connectTimeout, where there is one and ctx does not end
+// before.
 func (s *session) bound(ctx context.Context) (context.Context, context.CancelFunc) {
-	if s.timeout > 0 {
-		return context.WithTimeout(ctx, s.timeout)
+	if deadline, ok := ctx.Deadline(); s.timeout <= 0 || ok && time.Until(deadline) <= s.timeout {
+		return ctx, func() {}
 	}
-	return ctx, func() {}
+	return context.WithTimeout(ctx, s.timeout)
 }
 
-// phases are what a connection is at, for errors.
+// phase is what a connection is at, for errors: one of these constants, or the number
+// of an init command, from 1 on.
+type phase int32
+
 const (
-	phaseConnect = "connecting (dial and handshake)"
-	phaseSet     = "setting the session's variables"
-	phaseInit    = "running init command %d"
-	phaseVerify  = "verifying the session"
+	phaseConnect phase = -iota
+	phaseSet
+	phaseVerify
 )
 
+func (p phase) String() string {
+	switch p {
+	case phaseConnect:
+		return "connecting (dial and handshake)"
+	case phaseSet:
+		return "setting the session's variables"
+	case phaseVerify:
+		return "verifying the session"
+	default:
+		return fmt.Sprintf("running init command %d", int32(p))
+	}
+}
+
+func (p phase) failed() string { return p.String() + " failed" }
+
+// progress is the phase of a connection, for whoever does not wait for it any longer.
+// The zero value is phaseConnect.
+type progress struct{ at atomic.Int32 }
+
+func (p *progress) enter(next phase) { p.at.Store(int32(next)) }
+func (p *progress) phase() phase     { return phase(p.at.Load()) }
+
 // prepare runs on a connection all that was asked for, and returns the form of
-// the SET. It calls at with each phase it enters. Its errors are InitErrors.
-func (s *session) prepare(ctx context.Context, conn driver.Conn, at func(phase string)) (form, error) {
-	at(phaseSet)
+// the SET. Its errors are InitErrors.
+func (s *session) prepare(ctx context.Context, conn driver.Conn, p *progress) (form, error) {
+	p.enter(phaseSet)
 	f, err := s.setVariables(ctx, conn)
 	if err != nil {
 		return f, err
 	}
 	for i, command := range s.initCommands {
-		phase := fmt.Sprintf(phaseInit, i+1)
-		at(phase)
+		p.enter(phase(i + 1))
 		if err := exec(ctx, conn, command); err != nil {
-			return f, newInitError(command, phase+" failed", "", err)
+			return f, newInitError(command, p.phase().failed(), "", err)
 		}
 	}
 	if s.verify {
-		at(phaseVerify)
+		p.enter(phaseVerify)
 		return f, s.verifySession(ctx, conn, f)
 	}
 	return f, nil

@@ -83,7 +83,7 @@ func testSession(t testing.TB, dsn string, opts ...Option) *session {
 
 func (c *scriptedConn) prepare(s *session) error {
 	c.sent = nil
-	_, err := s.prepare(context.Background(), c, func(string) {})
+	_, err := s.prepare(context.Background(), c, new(progress))
 	return err
 }
 
@@ -431,7 +431,7 @@ func wantValue(ctx context.Context, key any) error {
 func TestPrepareAndExecWhereTheExecerSkips(t *testing.T) {
 	type key struct{}
 	conn := &skippingConn{key: key{}}
-	_, err := testSession(t, "/", WithInitCommand("DO 1")).prepare(context.WithValue(t.Context(), key{}, 1), conn, func(string) {})
+	_, err := testSession(t, "/", WithInitCommand("DO 1")).prepare(context.WithValue(t.Context(), key{}, 1), conn, new(progress))
 	if err != nil || conn.closed != 2 {
 		t.Errorf("got %v, closed %d statements", err, conn.closed)
 	}
@@ -475,11 +475,11 @@ func TestVerifyOnAServerWithoutBinlogFormat(t *testing.T) {
 		return nil
 	}
 	s := testSession(t, "/?verify=true")
-	if _, err := s.prepare(t.Context(), conn, func(string) {}); err != nil {
+	if _, err := s.prepare(t.Context(), conn, new(progress)); err != nil {
 		t.Error(err)
 	}
 	conn.level = "REPEATABLE-READ"
-	if _, err := s.prepare(t.Context(), conn, func(string) {}); err == nil || !strings.Contains(err.Error(), "REPEATABLE-READ instead of READ-COMMITTED") {
+	if _, err := s.prepare(t.Context(), conn, new(progress)); err == nil || !strings.Contains(err.Error(), "REPEATABLE-READ instead of READ-COMMITTED") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -506,7 +506,7 @@ func TestVerifyTakesOneRowOfTwoColumns(t *testing.T) {
 	for columns, want := range map[int]string{0: "0 columns", 1: "1 columns", 2: "more than one row", 3: "3 columns"} {
 		conn := &manyRowsConn{columns: columns}
 		conn.answer = func(string) error { return nil }
-		_, err := testSession(t, "/?verify=true").prepare(t.Context(), conn, func(string) {})
+		_, err := testSession(t, "/?verify=true").prepare(t.Context(), conn, new(progress))
 		if initErr, ok := errors.AsType[*InitError](err); !ok || !strings.Contains(initErr.Error(), want) {
 			t.Errorf("%d columns: got %v", columns, err)
 		}
@@ -516,7 +516,7 @@ func TestVerifyTakesOneRowOfTwoColumns(t *testing.T) {
 func TestVerifyShowsOneLineOfWhatItFinds(t *testing.T) {
 	conn := &readBackConn{level: "\x1b[2J\n" + strings.Repeat("x", 1<<20)}
 	conn.answer = func(string) error { return nil }
-	_, err := testSession(t, "/?verify=true").prepare(t.Context(), conn, func(string) {})
+	_, err := testSession(t, "/?verify=true").prepare(t.Context(), conn, new(progress))
 	if err == nil || len(err.Error()) > 2000 || strings.ContainsAny(err.Error(), "\x1b\n") {
 		t.Errorf("got %.500q", err)
 	}
@@ -541,7 +541,7 @@ func (bareStmt) Query([]driver.Value) (driver.Rows, error)  { return nil, errors
 func TestPrepareAndExecWhereThereIsNoExecer(t *testing.T) {
 	conn := &bareConn{}
 	s := testSession(t, "/", WithInitCommand("DO 1"), WithInitCommand("DO 2"))
-	if _, err := s.prepare(t.Context(), conn, func(string) {}); err != nil {
+	if _, err := s.prepare(t.Context(), conn, new(progress)); err != nil {
 		t.Fatal(err)
 	}
 	if len(conn.prepared) != 3 || conn.prepared[1] != "DO 1" || conn.prepared[2] != "DO 2" {

@@ -26,7 +26,7 @@ func (s *session) verifySession(ctx context.Context, conn driver.Conn, f form) e
 			}
 		}
 		if err != nil {
-			return newInitError(query, phaseVerify+" failed", "", err)
+			return newInitError(query, phaseVerify.failed(), "", err)
 		}
 		if name != f.name { // the SET did not say the name: learn it, to ask once the next time
 			f.name = name

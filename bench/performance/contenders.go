@@ -54,6 +54,7 @@ var connecting = []contender{
 	{"sqlmw, ConnectorConnect with two SETs", true, openSqlmw(true)},
 	{"GORM, variables in the DSN", true, openGORM},
 	{"mysqlinit", true, openOurs("root", "")},
+	{"mysqlinit, connectTimeout=0", true, openOurs("root", "connectTimeout=0")},
 	{"mysqlinit, a variable in the DSN", true, openOurs("root", "time_zone="+url.QueryEscape("'+03:00'"))},
 	{"mysqlinit, ordinary account", true, openOurs("app", "")},
 	{"mysqlinit, verify", true, openOurs("root", "verify=true")},

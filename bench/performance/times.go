@@ -32,7 +32,7 @@ type operation struct {
 }
 
 var operations = []operation{
-	{"new connection", connecting[:7], func(ctx context.Context, db *sql.DB) (func() error, error) {
+	{"new connection", connecting[:8], func(ctx context.Context, db *sql.DB) (func() error, error) {
 		db.SetMaxIdleConns(0)
 		return func() error {
 			conn, err := db.Conn(ctx)
