@@ -41,6 +41,9 @@ func main() {
 	defer stop()
 	e := full
 	if *isQuick {
+		if *document != "" {
+			log.Fatal("performance: -quick measures too little for a document: leave out -update")
+		}
 		e = quick
 	}
 	if err := run(ctx, e, *document); err != nil {

@@ -5,6 +5,8 @@ import (
 	"image/color"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -28,7 +30,7 @@ func drawLines(path, title, xLabel, yLabel string, logY bool, lines []line) erro
 	if logY {
 		p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
 	} else {
-		p.Y.Min = 0
+		p.Y.Min, p.Y.Tick.Marker = 0, plainTicks{}
 	}
 	top := 0.0
 	for i, l := range lines {
@@ -71,7 +73,8 @@ func drawBars(path, title, xLabel string, names []string, values []float64) erro
 	bars.Horizontal, bars.Color, bars.LineStyle.Width = true, color.RGBA{R: 70, G: 130, B: 180, A: 255}, 0
 	p.Add(bars)
 	p.NominalY(names...)
-	p.X.Min = 0
+	p.X.Min, p.X.Max, p.X.Tick.Marker = 0, 1.05*slices.Max(values), plainTicks{}
+	p.Y.Min, p.Y.Max = -0.5, float64(len(names))-0.5 // whole bars
 	// Where a viewer's font is wider than the one that was measured, labels need room.
 	p.Y.Padding, p.Y.Tick.Label.Font.Size = vg.Points(40), vg.Points(9)
 	return save(p, path, vg.Points(float64(60+22*len(names))))
@@ -81,7 +84,8 @@ func newPlot(title, xLabel, yLabel string) *plot.Plot {
 	p := plot.New()
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, xLabel, yLabel
 	p.BackgroundColor = color.White // also for dark pages
-	p.Legend.Top, p.Legend.Left = true, true
+	p.Title.Padding = vg.Points(6)
+	p.Legend.Top, p.Legend.Left, p.Legend.Padding = true, true, vg.Points(2)
 	p.Add(plotter.NewGrid())
 	return p
 }
@@ -107,6 +111,19 @@ func doublings(xs []float64) plot.ConstantTicks {
 	var ticks plot.ConstantTicks
 	for _, x := range xs {
 		ticks = append(ticks, plot.Tick{Value: x, Label: fmt.Sprint(x)})
+	}
+	return ticks
+}
+
+// plainTicks writes 5000 where gonum's own would be 5000.00.
+type plainTicks struct{ plot.DefaultTicks }
+
+func (t plainTicks) Ticks(low, high float64) []plot.Tick {
+	ticks := t.DefaultTicks.Ticks(low, high)
+	for i := range ticks {
+		if ticks[i].Label != "" {
+			ticks[i].Label = strconv.FormatFloat(ticks[i].Value, 'f', -1, 64)
+		}
 	}
 	return ticks
 }
