@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mysqlinit/mysqlinit/integration/proxy"
 	"github.com/mysqlinit/mysqlinit/integration/servers"
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
@@ -22,15 +23,15 @@ func TestServerOfAnotherDialect(t *testing.T) {
 	for _, n := range []*servers.Node{old, current} {
 		exec(t, openNode(t, n), createTable)
 	}
-	a := newAddress(t, old.Addr)
+	a := proxy.New(t, old.Addr)
 	l, stop := start(t, a, testserver.Root, "time_zone="+url.QueryEscape("'+03:00'"), 0, session{"READ-COMMITTED", "ROW"})
 	l.await(t, "5.6", 100)
 	for range 3 { // there and back
-		a.to(current.Addr)
-		a.cut()
+		a.To(current.Addr)
+		a.CutAll()
 		l.await(t, "9.7", 100)
-		a.to(old.Addr)
-		a.cut()
+		a.To(old.Addr)
+		a.CutAll()
 		l.await(t, "5.6", 100)
 	}
 	stop()
@@ -44,14 +45,14 @@ func TestPrimaryTurnsReadOnly(t *testing.T) {
 	d := servers.New(t, servers.Replica)
 	primary, second := openNode(t, d.Nodes[0]), openNode(t, d.Nodes[1])
 	exec(t, primary, createTable)
-	a := newAddress(t, d.Nodes[0].Addr)
+	a := proxy.New(t, d.Nodes[0].Addr)
 	// As an account that read_only stops, and may not set binlog_format.
 	l, stop := start(t, a, testserver.App, "rejectReadOnly=true", 0, session{"READ-COMMITTED", "MIXED"})
 	l.await(t, "", 100)
 	exec(t, primary, "SET GLOBAL read_only = 1")
 	awaitSame(t, primary, second, "@@GLOBAL.gtid_current_pos")
 	exec(t, second, "STOP SLAVE", "SET GLOBAL read_only = 0")
-	a.to(d.Nodes[1].Addr)
+	a.To(d.Nodes[1].Addr)
 	l.await(t, "", 100)
 	stop()
 	l.verify(t, map[string]*servers.Node{"": d.Nodes[1]})
@@ -76,13 +77,13 @@ func awaitSame(t *testing.T, one, other *sql.DB, expr string) {
 func TestGaleraNodeIsKilled(t *testing.T) {
 	d := servers.New(t, servers.Galera)
 	exec(t, openNode(t, d.Nodes[0]), createTable)
-	a := newAddress(t, d.Nodes[0].Addr)
+	a := proxy.New(t, d.Nodes[0].Addr)
 	l, stop := start(t, a, testserver.Root, "", 0, session{"READ-COMMITTED", "ROW"})
 	l.await(t, "", 100)
 	if err := d.Nodes[0].Kill(); err != nil {
 		t.Fatal(err)
 	}
-	a.to(d.Nodes[1].Addr)
+	a.To(d.Nodes[1].Addr)
 	l.await(t, "", 100)
 	stop()
 	l.verify(t, map[string]*servers.Node{"": d.Nodes[2]})
@@ -105,7 +106,7 @@ func TestServerComesBackWithAnotherFormat(t *testing.T) {
 	}
 	restart("MIXED")
 	exec(t, openNode(t, node), createTable)
-	a := newAddress(t, node.Addr)
+	a := proxy.New(t, node.Addr)
 	app, stopApp := start(t, a, testserver.App, "connectTimeout=5s", 0, session{"READ-COMMITTED", settled})
 	app.await(t, "", 50)
 	restart("STATEMENT")

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mysqlinit/mysqlinit"
+	"github.com/mysqlinit/mysqlinit/integration/proxy"
 	"github.com/mysqlinit/mysqlinit/integration/servers"
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
@@ -35,9 +36,9 @@ type session struct{ isolation, format string }
 
 // start lets a pool on an address write rows, numbered from first, until stop is
 // called.
-func start(t *testing.T, a *address, account, params string, first int, promised session) (l *load, stop func()) {
+func start(t *testing.T, a *proxy.Proxy, account, params string, first int, promised session) (l *load, stop func()) {
 	t.Helper()
-	db, err := mysqlinit.Open(account + "@tcp(" + a.addr + ")/test?" + params)
+	db, err := mysqlinit.Open(account + "@tcp(" + a.Addr + ")/test?" + params)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,14 +27,14 @@ var disturbances = []struct {
 		return nil
 	}},
 	{"failover", 8, func(_ context.Context, w *world, random *rand.Rand) error {
-		w.to(w.servers[random.IntN(len(w.servers))].Addr)
+		w.To(w.servers[random.IntN(len(w.servers))].Addr)
 		return nil
 	}},
 	{"other defaults", 20, func(ctx context.Context, w *world, random *rand.Rand) error {
 		levels, formats := []string{"REPEATABLE READ", "SERIALIZABLE", "READ UNCOMMITTED"}, []string{"MIXED", "STATEMENT"}
 		return w.setDefaults(ctx, w.admins[random.IntN(len(w.admins))], levels[random.IntN(len(levels))], formats[random.IntN(len(formats))])
 	}},
-	{"cut", 4, func(_ context.Context, w *world, _ *rand.Rand) error { w.cutAll(); return nil }},
+	{"cut", 4, func(_ context.Context, w *world, _ *rand.Rand) error { w.CutAll(); return nil }},
 	{"server killed", 1, func(ctx context.Context, w *world, random *rand.Rand) error {
 		return w.servers[random.IntN(len(w.servers))].Restart(context.WithoutCancel(ctx))
 	}},

@@ -15,7 +15,8 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-// dripping returns the address of a proxy that passes on one byte at a time, both ways.
+// dripping returns the address of a proxy that passes on one byte at a time, both ways:
+// toxiproxy, which has no faults at a byte.
 func dripping(t *testing.T, server string, microseconds int) string {
 	t.Helper()
 	port, err := testserver.FreePort()

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -17,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/mysqlinit/mysqlinit"
+	"github.com/mysqlinit/mysqlinit/integration/proxy"
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
@@ -81,15 +81,15 @@ func everyByte(t *testing.T, s *testserver.Server, admin *sql.DB, more string, f
 	if err != nil {
 		t.Fatal(err)
 	}
-	var faults []fault
+	var faults []proxy.Fault
 	for toServer, length := range lengths {
 		for after := rand.IntN(*every); after < length; after += *every {
-			for _, what := range []what{cut, reset, stall, halfClose, split} {
-				faults = append(faults, fault{what: what, toServer: toServer, after: after})
+			for _, what := range []proxy.What{proxy.Cut, proxy.Reset, proxy.Stall, proxy.HalfClose, proxy.Split} {
+				faults = append(faults, proxy.Fault{What: what, ToServer: toServer, After: after})
 			}
 		}
 	}
-	next := make(chan fault)
+	next := make(chan proxy.Fault)
 	var meeting sync.WaitGroup
 	for _, f := range pools {
 		meeting.Go(func() {
@@ -112,7 +112,7 @@ func everyByte(t *testing.T, s *testserver.Server, admin *sql.DB, more string, f
 
 // faulty is a pool behind a proxy.
 type faulty struct {
-	*proxy
+	*proxy.Proxy
 	db        *sql.DB
 	isolation string  // the variable's name
 	forget    *sql.DB // has the server forget passwords; nil: not
@@ -127,8 +127,8 @@ func newFaulty(t *testing.T, s *testserver.Server, account, addr, more string) *
 		f.isolation = "transaction_isolation"
 	}
 	if addr == "" {
-		f.proxy = newProxy(t, s.Addr)
-		addr = f.addr
+		f.Proxy = proxy.New(t, s.Addr)
+		addr = f.Addr
 	}
 	f.db = openDB(t, account+"@tcp("+addr+")/test?"+params+more)
 	f.db.SetMaxIdleConns(0) // each Conn connects
@@ -138,14 +138,12 @@ func newFaulty(t *testing.T, s *testserver.Server, account, addr, more string) *
 // lengths returns how many bytes a connection takes until it is handed out, by whether
 // they go to the server.
 func (f *faulty) lengths(ctx context.Context) (lengths map[bool]int, err error) {
-	f.set(nil)
+	f.Set(nil)
 	conn, err := f.checkout(ctx)
 	if err != nil {
 		return nil, err
 	}
-	f.mu.Lock()
-	lengths = maps.Clone(f.passed)
-	f.mu.Unlock()
+	lengths = f.Passed()
 	return lengths, conn.Close()
 }
 
@@ -173,13 +171,13 @@ func (f *faulty) check(ctx context.Context, conn *sql.Conn) error {
 }
 
 // meets has one connection meet a fault, and the next none.
-func (f *faulty) meets(ctx context.Context, met fault) error {
+func (f *faulty) meets(ctx context.Context, met proxy.Fault) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	caller, leave := context.WithCancel(ctx)
 	defer leave()
-	happened := f.set(&met)
-	if met.what == stall {
+	happened := f.Set(&met)
+	if met.What == proxy.Stall {
 		go func() {
 			select {
 			case <-happened:
@@ -198,24 +196,24 @@ func (f *faulty) meets(ctx context.Context, met fault) error {
 		}
 		return err
 	}
-	connects := f.connects()
-	f.set(nil)
+	connects := f.Connects()
+	f.Set(nil)
 	switch {
 	case connects != 1:
 		return fmt.Errorf("%d connects for one call", connects)
-	case met.what == split:
+	case met.What == proxy.Split:
 		if err == nil {
 			err = f.check(ctx, conn)
 		}
 		return err
 	case err == nil:
 		return errors.Join(errors.New("it was handed out"), f.check(ctx, conn))
-	case met.what == stall && !errors.Is(err, context.Canceled), met.what != stall && isContexts(err):
+	case met.What == proxy.Stall && !errors.Is(err, context.Canceled), met.What != proxy.Stall && isContexts(err):
 		return fmt.Errorf("whose error is it? %w", err)
 	case errors.Is(err, driver.ErrBadConn):
 		return fmt.Errorf("database/sql would connect again: %w", err)
 	}
-	if !f.closed() {
+	if !f.Closed() {
 		figures.leakedThreads.Add(1)
 		return errors.New("it was not closed")
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mysqlinit/mysqlinit/integration/proxy"
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
@@ -21,30 +22,30 @@ func TestHang(t *testing.T) {
 	wantNoGoroutines(t)
 	var hanging sync.WaitGroup
 	for _, hang := range []struct {
-		fault
+		proxy.Fault
 		phase string
 	}{
-		{fault{what: stall, after: 0}, "connecting"},
-		{fault{what: stall, toServer: true, after: 0}, "connecting"},
-		{fault{what: stall, toServer: true, text: "SET @@SESSION"}, "setting the session's variables"},
-		{fault{what: stall, toServer: true, text: "SET @traced"}, "running init command 1"},
-		{fault{what: stall, toServer: true, text: "SET @third"}, "running init command 3"},
+		{proxy.Fault{What: proxy.Stall, After: 0}, "connecting"},
+		{proxy.Fault{What: proxy.Stall, ToServer: true, After: 0}, "connecting"},
+		{proxy.Fault{What: proxy.Stall, ToServer: true, Text: "SET @@SESSION"}, "setting the session's variables"},
+		{proxy.Fault{What: proxy.Stall, ToServer: true, Text: "SET @traced"}, "running init command 1"},
+		{proxy.Fault{What: proxy.Stall, ToServer: true, Text: "SET @third"}, "running init command 3"},
 	} {
 		f := newFaulty(t, s, testserver.Root, "", "&initCommand=DO+2&initCommand=SET+@third+%3D+3&connectTimeout="+connectTimeout.String())
-		f.set(&hang.fault)
+		f.Set(&hang.Fault)
 		hanging.Go(func() {
 			start := time.Now()
 			_, err := f.checkout(t.Context())
 			took := time.Since(start)
 			figures.ended(took, connectTimeout)
 			if !isTimeout(err) || !strings.Contains(err.Error(), hang.phase) || !strings.Contains(err.Error(), "connectTimeout of 2s") {
-				t.Errorf("%+v: got %v", hang.fault, err)
+				t.Errorf("%+v: got %v", hang.Fault, err)
 			}
 			if took > 5*connectTimeout {
-				t.Errorf("%+v: it took %v", hang.fault, took)
+				t.Errorf("%+v: it took %v", hang.Fault, took)
 			}
-			if !f.closed() {
-				t.Errorf("%+v: the connection was not closed", hang.fault)
+			if !f.Closed() {
+				t.Errorf("%+v: the connection was not closed", hang.Fault)
 			}
 		})
 	}
@@ -59,9 +60,9 @@ func TestManyCallersOfAHangingServer(t *testing.T) {
 	wantNoGoroutines(t)
 	f := newFaulty(t, s, testserver.Root, "", "&connectTimeout="+connectTimeout.String())
 	f.db.SetMaxOpenConns(pool)
-	f.set(&fault{what: stall})
+	f.Set(&proxy.Fault{What: proxy.Stall})
 	last := f.storm(t, time.Hour, isTimeout)
-	if n := f.connects(); n > *callers {
+	if n := f.Connects(); n > *callers {
 		t.Errorf("%d connects for %d callers", n, *callers)
 	}
 	figures.waited(*callers, pool, last, connectTimeout)
@@ -73,7 +74,7 @@ func TestManyCallersOfAHangingServer(t *testing.T) {
 		t.Errorf("with a deadline of %v the last was answered after %v", deadline, last)
 	}
 	// On a busy machine connectTimeout is short for a connection without a fault.
-	f.set(nil)
+	f.Set(nil)
 	for range 100 {
 		conn, err := f.checkout(t.Context())
 		if isTimeout(err) {

@@ -19,6 +19,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/mysqlinit/mysqlinit"
+	"github.com/mysqlinit/mysqlinit/integration/proxy"
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
@@ -83,7 +84,7 @@ func TestRandomInterleavings(t *testing.T) {
 // world is all that the interleavings are made of.
 type world struct {
 	*testing.T
-	*proxy
+	*proxy.Proxy
 	servers []*testserver.Server
 	admins  []*sql.DB // of the servers, not through the proxy
 	pools   []*pool
@@ -121,8 +122,8 @@ func newWorld(t *testing.T) *world {
 			"CREATE PROCEDURE opening() START TRANSACTION")
 		w.servers, w.admins = append(w.servers, s), append(w.admins, admin)
 	}
-	w.proxy = newProxy(t, w.servers[0].Addr)
-	w.set(nil)
+	w.Proxy = proxy.New(t, w.servers[0].Addr)
+	w.Set(nil)
 	lateDial(t)
 	// The first init command takes so long that it is killed at times.
 	params := "initCommand=DO+SLEEP(0.002)&" + params
@@ -139,7 +140,7 @@ func newWorld(t *testing.T) *world {
 		if p.changes {
 			more = "&guard=true&multiStatements=true"
 		}
-		connector, err := new(mysqlinit.Driver).OpenConnector(login + "(" + w.addr + ")/test?" + params + more)
+		connector, err := new(mysqlinit.Driver).OpenConnector(login + "(" + w.Addr + ")/test?" + params + more)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -383,8 +384,8 @@ func (w *world) endWell() {
 		if err := w.setDefaults(w.Context(), w.admins[i], "REPEATABLE READ", "MIXED"); err != nil {
 			w.Error(err)
 		}
-		w.to(w.servers[i].Addr)
-		w.cutAll()
+		w.To(w.servers[i].Addr)
+		w.CutAll()
 		for _, p := range w.pools {
 			if err := p.works(); err != nil {
 				w.Errorf("-seed=%d: %s does not come back on %s: %v", *seed, p.name, w.servers[i].Addr, err)

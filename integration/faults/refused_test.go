@@ -41,7 +41,7 @@ func TestRefused(t *testing.T) {
 			exec(t, admin, "SET GLOBAL max_connections = 500")
 		}
 		f := newFaulty(t, s, refusal.account, "", refusal.params)
-		f.set(nil)
+		f.Set(nil)
 		f.storm(t, time.Hour, func(err error) bool {
 			if bare, ok := err.(*mysql.MySQLError); ok && !refusal.init {
 				return bare.Number == refusal.number
@@ -53,14 +53,14 @@ func TestRefused(t *testing.T) {
 			server, ok := errors.AsType[*mysql.MySQLError](initErr)
 			return ok && server.Number == refusal.number
 		})
-		if n := f.connects(); n != *callers {
+		if n := f.Connects(); n != *callers {
 			t.Errorf("%d: %d connects for %d calls", refusal.number, n, *callers)
 		}
 		time.Sleep(200 * time.Millisecond)
-		if n := f.connects(); n != *callers {
+		if n := f.Connects(); n != *callers {
 			t.Errorf("%d: %d connects more when nobody calls", refusal.number, n-*callers)
 		}
-		if !f.closed() {
+		if !f.Closed() {
 			t.Errorf("%d: connections are left", refusal.number)
 		}
 	}

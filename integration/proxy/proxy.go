@@ -1,7 +1,11 @@
-package faults
+// Package proxy stands between clients and a server in tests. The server may change, as
+// that behind a load balancer or a floating IP does, and connections may have a fault at
+// any byte.
+package proxy
 
 import (
 	"bytes"
+	"maps"
 	"net"
 	"sync"
 	"testing"
@@ -10,71 +14,72 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-// what happens to a stream at a byte.
-type what string
+// What happens to a stream at a byte.
+type What string
 
 const (
-	cut       what = "cut"        // both directions end
-	reset     what = "reset"      // both directions end, with RST
-	stall     what = "stall"      // nothing more of this direction arrives
-	halfClose what = "half-close" // this direction ends, the other stays open
-	split     what = "split"      // a packet ends here, and the rest comes later
+	Cut       What = "cut"        // both directions end
+	Reset     What = "reset"      // both directions end, with RST
+	Stall     What = "stall"      // nothing more of this direction arrives
+	HalfClose What = "half-close" // this direction ends, the other stays open
+	Split     What = "split"      // a packet ends here, and the rest comes later
 )
 
-// fault happens to each connection, in one direction, after some bytes or where a text
+// Fault happens to each connection, in one direction, after some bytes or where a text
 // comes first.
-type fault struct {
-	what
-	toServer bool
-	after    int
-	text     string // instead of after, where it is not ""
+type Fault struct {
+	What
+	ToServer bool
+	After    int
+	Text     string // instead of After, where it is not ""
 }
 
 // at returns where in what has come, of which the last chunk has not been passed on, the
 // fault is, or -1.
-func (f *fault) at(passed int, chunk []byte) int {
-	if f.text != "" {
-		return bytes.Index(chunk, []byte(f.text))
+func (f *Fault) at(passed int, chunk []byte) int {
+	if f.Text != "" {
+		return bytes.Index(chunk, []byte(f.Text))
 	}
-	if f.after < passed+len(chunk) {
-		return f.after - passed
+	if f.After < passed+len(chunk) {
+		return f.After - passed
 	}
 	return -1
 }
 
-// proxy passes on what client and server send, up to the fault. toxiproxy, which
-// TestDrip uses, counts no bytes for a reset, a stall or half a close.
-type proxy struct {
-	addr string
+// Proxy passes on what clients and the server send, up to the fault.
+type Proxy struct {
+	Addr string
 
 	mu       sync.Mutex
 	server   string // where connections from now on lead
-	fault    *fault // of connections from now on
+	fault    *Fault // of connections from now on
 	happens  func()
 	accepted int
 	open     map[*net.TCPConn]bool // those that clients have
 	passed   map[bool]int          // of the last connection, by whether it went to the server
 }
 
-func newProxy(t *testing.T, server string) *proxy {
+// New starts a proxy on loopback that leads to a server, and ends with the test.
+func New(t *testing.T, server string) *Proxy {
 	t.Helper()
 	listener, err := testserver.Listen()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{addr: listener.Addr().String(), server: server, open: map[*net.TCPConn]bool{}}
+	p := &Proxy{Addr: listener.Addr().String(), server: server, open: map[*net.TCPConn]bool{}}
 	var serving sync.WaitGroup
 	serving.Go(func() { testserver.Serve(listener, func(client net.Conn) { p.serve(client.(*net.TCPConn)) }) })
 	t.Cleanup(func() {
 		_ = listener.Close()
+		p.CutAll()
 		serving.Wait()
 	})
 	return p
 }
 
-// set makes connections from now on have a fault; nil: none. It returns a channel that is
+// Set makes connections from now on have a fault; nil: none. It returns a channel that is
 // closed when it first happens.
-func (p *proxy) set(f *fault) (happened <-chan struct{}) {
+func (p *Proxy) Set(f *Fault) (happened <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	first := make(chan struct{})
@@ -82,15 +87,15 @@ func (p *proxy) set(f *fault) (happened <-chan struct{}) {
 	return first
 }
 
-// to leads connections from now on to another server.
-func (p *proxy) to(server string) {
+// To leads connections from now on to another server.
+func (p *Proxy) To(server string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.server = server
 }
 
-// cutAll ends all connections.
-func (p *proxy) cutAll() {
+// CutAll ends all connections.
+func (p *Proxy) CutAll() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for client := range p.open {
@@ -98,15 +103,15 @@ func (p *proxy) cutAll() {
 	}
 }
 
-// connects returns how many connections have come since set.
-func (p *proxy) connects() int {
+// Connects returns how many connections have come since Set.
+func (p *Proxy) Connects() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.accepted
 }
 
-// closed tells whether clients close all of their connections within a generous time.
-func (p *proxy) closed() bool {
+// Closed tells whether clients close all of their connections within a generous time.
+func (p *Proxy) Closed() bool {
 	for range 20000 {
 		p.mu.Lock()
 		open := len(p.open)
@@ -119,7 +124,15 @@ func (p *proxy) closed() bool {
 	return false
 }
 
-func (p *proxy) serve(client *net.TCPConn) {
+// Passed returns how many bytes the last connection has brought, by whether they went to
+// the server.
+func (p *Proxy) Passed() map[bool]int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.passed)
+}
+
+func (p *Proxy) serve(client *net.TCPConn) {
 	p.mu.Lock()
 	f, happens, addr := p.fault, p.happens, p.server
 	p.accepted++
@@ -138,11 +151,11 @@ func (p *proxy) serve(client *net.TCPConn) {
 	}
 	server := upstream.(*net.TCPConn)
 	defer func() { _ = server.Close() }()
-	l := link{proxy: p, client: client, server: server, happens: happens}
+	l := link{Proxy: p, client: client, server: server, happens: happens}
 	var both sync.WaitGroup
 	for _, toServer := range []bool{true, false} {
 		both.Go(func() {
-			if f != nil && f.toServer == toServer {
+			if f != nil && f.ToServer == toServer {
 				l.pass(toServer, f)
 			} else {
 				l.pass(toServer, nil)
@@ -154,14 +167,14 @@ func (p *proxy) serve(client *net.TCPConn) {
 
 // link is one connection through the proxy.
 type link struct {
-	*proxy
+	*Proxy
 	client, server *net.TCPConn
 	happens        func()
 }
 
 // pass passes one direction on until its source ends it, and then closes the connection:
 // a client that is gone is gone for the server.
-func (l *link) pass(toServer bool, f *fault) {
+func (l *link) pass(toServer bool, f *Fault) {
 	from, to := l.server, l.client
 	if toServer {
 		from, to = to, from
@@ -188,19 +201,19 @@ func (l *link) pass(toServer bool, f *fault) {
 				}
 				rest = rest[at:]
 				l.happens()
-				switch f.what {
-				case reset:
+				switch f.What {
+				case Reset:
 					_ = l.client.SetLinger(0)
 					_ = l.server.SetLinger(0)
 					return
-				case cut:
+				case Cut:
 					return
-				case halfClose:
+				case HalfClose:
 					_ = to.CloseWrite()
 					discards = true
-				case stall:
+				case Stall:
 					discards = true
-				case split:
+				case Split:
 					time.Sleep(time.Millisecond)
 				}
 				f = nil
