@@ -147,13 +147,8 @@ func effectOfOne(query string) effect {
 // in a literal or in a comment.
 func effectOfWords(text string) (e effect) {
 	var buffer [longestWord]byte
-	ascii, hasDDL := true, false
-	for i := 0; i < len(text); i++ {
-		start := i
-		for i < len(text) && isWord(text[i]) {
-			ascii = ascii && text[i] < 0x80
-			i++
-		}
+	hasDDL := false
+	for start, i := nextWord(text, 0); start < len(text); start, i = nextWord(text, i) {
 		word := lowerWord(&buffer, text[start:i])
 		e |= wordEffects[string(word)]
 		if string(word) == "for" { // SET STATEMENT … FOR a statement, whose words count as well
@@ -175,10 +170,31 @@ func effectOfWords(text string) (e effect) {
 	}
 	// MySQL 8 and later take autocömmit for autocommit; in the character set swe7
 	// that is autoc|mmit.
-	if e&setsVariable != 0 && (!ascii || strings.Contains(text, "`") && strings.ContainsAny(text, `[]{}|\^~`)) {
+	if e&setsVariable != 0 && (!isASCII(text) || strings.Contains(text, "`") && strings.ContainsAny(text, `[]{}|\^~`)) {
 		e |= sticks
 	}
 	return e
+}
+
+// nextWord returns where the next word of a text begins and ends. A digit or a byte
+// that is not ASCII may stand right before one: /*!50000autocommit*/, 1e3FOR, and in
+// latin1 0xA0 is a space.
+func nextWord(text string, from int) (start, end int) {
+	letter := func(i int) bool { return isWord(text[i]) && text[i] < 0x80 && !isDigit(text[i]) }
+	start = from
+	for start < len(text) && !letter(start) {
+		start++
+	}
+	number := start > 0 && isDigit(text[start-1])
+	end = start
+	for end < len(text) && (letter(end) || !number && isDigit(text[end])) {
+		end++
+	}
+	return start, end
+}
+
+func isASCII(text string) bool {
+	return strings.IndexFunc(text, func(r rune) bool { return r >= 0x80 }) < 0
 }
 
 // skipComments returns the offset of a statement's first word. An executable

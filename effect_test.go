@@ -76,6 +76,14 @@ func TestEffectOfAStatement(t *testing.T) {
 		"SET `autoc|mmit`=0":                                 setsVariable | sticks, // in swe7
 		"SET SESSION tx_read_only = 1":                       setsVariable | sticks,
 		"SET SESSION transaction_read_only = 1":              setsVariable | sticks,
+		"SET /*!50000autocommit*/ = 0":                       setsVariable | sticks,
+		"SET /*M!100000autocommit*/ = 0":                     setsVariable | sticks,
+		"COMMIT AND/*!50000CHAIN*/":                          opensOrHides,
+		"COMMIT AND\xa0CHAIN":                                opensOrHides, // in latin1
+		"DROP /*!50000DATABASE*/ app":                        sticks,
+		"DROP /**/\xa0DATABASE app":                          sticks,
+		"SET STATEMENT a=1e3FOR DROP DATABASE app":           setsVariable | sticks,
+		"SET STATEMENT a=1.5FOR p()":                         setsVariable | sticks,
 		"SET character_set_results = NULL":                   setsVariable | sticks,
 		"SET character_set_client = latin1":                  setsVariable | sticks,
 		"SET character_set_connection = latin1":              setsVariable | sticks,

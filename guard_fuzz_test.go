@@ -18,7 +18,7 @@ import (
 var fragments = strings.Split("SET|set |SESSION |LOCAL |@@|@@SESSION.|@@LOCAL . |tx_isolation|`tx_isolation`|TX_Isolation|binlog_format|time_zone|sql_mode|autocommit|"+
 	"=|:=|'SERIALIZABLE'|\"SERIALIZABLE\"|SERIALIZABLE|2|'STATEMENT'|MIXED|'+09:00'|'ANSI_QUOTES'|'NO_BACKSLASH_ESCAPES'|'ORACLE'|''|DEFAULT|0|1|,|;|; |"+
 	"TRANSACTION |ISOLATION |LEVEL |READ |UNCOMMITTED|ONLY|STATEMENT | FOR |SELECT 1|select|DO 1|DO |INSERT INTO keep VALUES ()|UPDATE keep SET id=1 WHERE id=1|"+
-	"(|)| |\t|\n|/*|*/|/*!|/*!50000 |/*!99999 |/*M!|/*M!100000 |#|-- |--|--\x7f|'|\"|`|\\|\\'|$$|\xa0|\x81|ö|"+
+	"(|)| |\t|\n|/*|*/|/*!|/*!50000 |/*!50000|/*!99999 |/*M!|/*M!100000 |#|-- |--|--\x7f|'|\"|`|\\|\\'|$$|\xa0|\x81|ö|"+
 	"EXECUTE |IMMEDIATE |'SET SESSION tx_isolation=''SERIALIZABLE'''|PREPARE s FROM |EXECUTE s|CALL drift()|BEGIN|NOT ATOMIC |END|IF 1 THEN |END IF|LOOP |LEAVE |x:|WHILE 1 DO |"+
 	"START TRANSACTION|COMMIT|ROLLBACK| AND CHAIN|USE mysql|USE |XA START 'a'|XA END 'a'|LOCK TABLES keep READ|UNLOCK TABLES|FLUSH TABLES|NAMES |latin1|gbk|CHARACTER SET |"+
 	"SAVEPOINT s|RELEASE SAVEPOINT s|EXPLAIN |ANALYZE |WITH a AS (SELECT 1) SELECT * FROM a|VALUES (1)|TABLE keep|SHOW TABLES|KILL |HANDLER keep OPEN|GET DIAGNOSTICS @x = NUMBER|"+
@@ -47,7 +47,7 @@ func dressed(random *rand.Rand, isolation string) string {
 	for _, r := range strings.ReplaceAll(pick(changers), "tx_isolation", isolation) {
 		switch {
 		case r == ' ' && random.IntN(4) == 0:
-			b.WriteString(pick([]string{"\t", "\n", "  ", "/**/", "/* SELECT */", " -- c\n", "#\n", "/*! */", "\v", "\f"}))
+			b.WriteString(pick([]string{"\t", "\n", "  ", "/**/", "/* SELECT */", " -- c\n", "#\n", "/*! */", "\v", "\f", " /*!50000*/"}))
 		case r == '=' && random.IntN(4) == 0:
 			b.WriteString(pick([]string{" := ", " = ", ":=", "/**/="}))
 		case random.IntN(3) == 0:

@@ -233,6 +233,8 @@ func restoresOrCloses(t *testing.T, s *testserver.Server) {
 		{"SET autocommit in a transaction", inTx("SET @@SESSION.autocommit = 0"), closed},
 		{"SET NAMES", text("SET NAMES latin1"), closed},
 		{"SET TRANSACTION READ ONLY", text("SET TRANSACTION READ ONLY"), closed},
+		{"words right behind a version", text("SET /*!50000autocommit*/ = 0"), closed},
+		{"CHAIN right behind a version", text("COMMIT AND/*!50000CHAIN*/"), closed},
 		{"an executable comment", text("/*!50000 SET SESSION " + isolation + "='SERIALIZABLE' */"), closed},
 	} {
 		if strings.HasSuffix(test.name, "!") && s.MySQL {
@@ -421,6 +423,21 @@ func TestGuardKnowsMysqltx(t *testing.T) {
 		got, after, err := readState(t.Context(), db)
 		if err != nil || got != promised || after != before {
 			t.Errorf("connection %d, then %d, with %+v, %v", before, after, got, err)
+		}
+	})
+}
+
+// In latin1 0xA0 is a space.
+func TestGuardKnowsTheSpaceOfLatin1(t *testing.T) {
+	onBoth(t, testserver.Config{Binlog: "MIXED"}, func(t *testing.T, s *testserver.Server) {
+		db := onePool(t, s, "guard=true&charset=latin1")
+		_, before, err := readState(t.Context(), db)
+		if err != nil {
+			t.Fatal(err)
+		}
+		execAll(t, db, "COMMIT AND\xa0CHAIN")
+		if _, after, err := readState(t.Context(), db); err != nil || after == before {
+			t.Errorf("connection %d, then %d, %v", before, after, err)
 		}
 	})
 }
