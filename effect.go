@@ -157,13 +157,11 @@ func effectOfWords(text string) (e effect) {
 			for at < len(text) && isSpace(text[at]) {
 				at++
 			}
-			switch beginningAt(text, at) {
-			case unknown:
+			if beginningAt(text, at) == unknown {
 				e |= sticks
-			case ddl:
-				hasDDL = true
 			}
 		}
+		hasDDL = hasDDL || ddlWords[string(word)] // behind FOR, or in BEGIN NOT ATOMIC … END
 	}
 	if hasDDL && e&namesDatabase != 0 {
 		e |= sticks

@@ -83,6 +83,7 @@ func TestEffectOfAStatement(t *testing.T) {
 		"DROP /*!50000DATABASE*/ app":                        sticks,
 		"DROP /**/\xa0DATABASE app":                          sticks,
 		"SET STATEMENT a=1e3FOR DROP DATABASE app":           setsVariable | sticks,
+		"BEGIN NOT ATOMIC DROP DATABASE app; END":            opensOrHides | sticks,
 		"SET STATEMENT a=1.5FOR p()":                         setsVariable | sticks,
 		"SET character_set_results = NULL":                   setsVariable | sticks,
 		"SET character_set_client = latin1":                  setsVariable | sticks,

@@ -402,6 +402,34 @@ func TestGuardClosesWhatTheServerDecides(t *testing.T) {
 	}
 }
 
+// What the end of a transaction and the SET do not undo of what ran inside it.
+func TestGuardClosesAfterATransaction(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	execAll(t, open(t, s.DSN(testserver.Root, "")), "CREATE DATABASE app")
+	for _, test := range []struct{ params, statement string }{
+		{"", "BEGIN NOT ATOMIC DROP DATABASE app; END"},
+	} {
+		db := onePool(t, s, "guard=true&"+test.params)
+		_, before, err := readState(t.Context(), db)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tx, err := db.BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tx.Exec(test.statement); err != nil {
+			t.Fatal(err)
+		}
+		if err := tx.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		if _, after, err := readState(t.Context(), db); err != nil || after == before {
+			t.Errorf("%s, %s: connection %d, then %d, %v", test.params, test.statement, before, after, err)
+		}
+	}
+}
+
 // The transactions of mysqltx cost no connection.
 func TestGuardKnowsMysqltx(t *testing.T) {
 	onBoth(t, testserver.Config{Binlog: "MIXED"}, func(t *testing.T, s *testserver.Server) {
