@@ -42,6 +42,9 @@ func (g *guardedConn) Unwrap() driver.Conn { return g.connMethods }
 func (g *guardedConn) notice(query string) {
 	if e := effectOf(query, g.session.multiStatements); e != 0 {
 		if g.tx != nil {
+			if e&opensOrHides != 0 {
+				e |= setsIsolation // a procedure may
+			}
 			e &^= opensOrHides // the end of BeginTx's transaction ends what was opened
 			e |= setsVariable  // and the SET restores what a procedure set
 		}

@@ -405,9 +405,11 @@ func TestGuardClosesWhatTheServerDecides(t *testing.T) {
 // What the end of a transaction and the SET do not undo of what ran inside it.
 func TestGuardClosesAfterATransaction(t *testing.T) {
 	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
-	execAll(t, open(t, s.DSN(testserver.Root, "")), "CREATE DATABASE app")
+	execAll(t, open(t, s.DSN(testserver.Root, "")), "CREATE DATABASE app",
+		"CREATE PROCEDURE test.drift() SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE")
 	for _, test := range []struct{ params, statement string }{
 		{"", "BEGIN NOT ATOMIC DROP DATABASE app; END"},
+		{"isolation=server", "CALL drift()"},
 	} {
 		db := onePool(t, s, "guard=true&"+test.params)
 		_, before, err := readState(t.Context(), db)

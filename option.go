@@ -115,13 +115,13 @@ func WithVerify(on bool) Option {
 // statement that the guard does not know; where a value of the DSN is more than a
 // literal or a word, for it may mean another a second time; and, outside a
 // [sql.Tx], after BEGIN, START TRANSACTION and CALL, which inside one its end
-// and the SET undo. It is also closed where restoring failed; [WithLogger] says
-// why.
+// and the SET undo, where the SET sets the isolation level. It is also closed
+// where restoring failed; [WithLogger] says why.
 //
 // The guard reads the text of statements, so it does not see what a stored
 // function or a trigger changes, nor what a procedure called inside a
-// transaction does beyond isolation level, binlog format and the DSN's
-// variables, nor what is sent through the Unwrap method of the connection that
+// transaction does beyond the isolation level and what the SET restores, nor
+// what is sent through the Unwrap method of the connection that
 // [sql.Conn.Raw] shows, nor that the server itself switches autocommit off or
 // makes COMMIT chain. It makes no promise about other variables, user variables,
 // temporary tables and locks by name.
