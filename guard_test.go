@@ -373,6 +373,7 @@ func TestGuardOnAnOrdinaryAccount(t *testing.T) {
 // What the settings leave to the server, no SET restores.
 func TestGuardClosesWhatTheServerDecides(t *testing.T) {
 	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	execAll(t, open(t, s.DSN(testserver.Root, "")), "CREATE PROCEDURE test.manual() SET autocommit = 0")
 	for _, test := range []struct{ params, statement string }{
 		{"isolation=server", "SET SESSION tx_isolation = 'SERIALIZABLE'"},
 		{"isolation=server", "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"},
@@ -384,6 +385,7 @@ func TestGuardClosesWhatTheServerDecides(t *testing.T) {
 		{"autocommit=0", "SET SESSION tx_isolation = 'SERIALIZABLE'"},
 		{"autocommit=0", "SET autocommit = 1"},
 		{"initCommand=SET+autocommit=0", "SET autocommit = 1"},
+		{"initCommand=CALL+manual()", "SET autocommit = 1"},
 	} {
 		db := onePool(t, s, "guard=true&"+test.params)
 		read := func() (got [2]any) {

@@ -58,7 +58,7 @@ func newSession(chosen settings, of params) *session {
 		s.timeout = chosen.connectTimeout.value
 	}
 	s.autocommits = of.knowsDriver && !of.changedByCallback && !slices.ContainsFunc(s.initCommands, func(command string) bool {
-		return effectOf(command, true)&sticks != 0
+		return effectOf(command, true)&(sticks|opensOrHides) != 0
 	})
 	for _, v := range s.restored {
 		switch v.bareName() {
