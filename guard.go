@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"log/slog"
+	"strings"
 )
 
 // guardedConn notices what its statements may do to the session, and puts the
@@ -40,7 +41,7 @@ func (g *guardedConn) Unwrap() driver.Conn { return g.connMethods }
 // notice notes what a query that is about to run may do; it may do so even
 // where it fails, or where its answer is lost.
 func (g *guardedConn) notice(query string) {
-	if e := effectOf(query, g.session.multiStatements); e != 0 {
+	if e := g.session.effectOf(query); e != 0 {
 		if g.tx != nil {
 			if e&opensOrHides != 0 {
 				e |= setsIsolation // a procedure may
@@ -55,9 +56,20 @@ func (g *guardedConn) notice(query string) {
 // noticePrepared notes what a query that is prepared may do whenever it runs,
 // also when the transaction that it was prepared in has ended.
 func (g *guardedConn) noticePrepared(query string) {
-	if e := effectOf(query, g.session.multiStatements); e != 0 {
+	if e := g.session.effectOf(query); e != 0 {
 		g.note(e, query, &g.prepared)
 	}
+}
+
+// effectOf tells what a query may do to this session.
+func (s *session) effectOf(query string) effect {
+	e := effectOf(query, s.multiStatements)
+	if s.chains { // with completion_type each COMMIT and ROLLBACK may open a transaction
+		if lower := strings.ToLower(query); strings.Contains(lower, "commit") || strings.Contains(lower, "rollback") {
+			e |= opensOrHides
+		}
+	}
+	return e
 }
 
 func (g *guardedConn) note(e effect, query string, restorable *bool) {

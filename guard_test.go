@@ -630,18 +630,35 @@ func TestGuardOverWrapNamesWhatIsMissing(t *testing.T) {
 }
 
 // A COMMIT that chains leaves a transaction open at the level of the last one.
-func TestGuardWithCompletionTypeOfTheDSN(t *testing.T) {
+func TestGuardWithCompletionType(t *testing.T) {
 	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
-	db := onePool(t, s, guarded+"&completion_type=1&binlog=server")
-	tx, err := db.BeginTx(t.Context(), &sql.TxOptions{Isolation: sql.LevelSerializable})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := tx.Commit(); err != nil {
-		t.Fatal(err)
-	}
-	if got, _, err := readState(t.Context(), db); err != nil || got.inTransaction {
-		t.Errorf("got %+v, %v", got, err)
+	for _, params := range []string{"&completion_type=1&binlog=server", "&initCommand=SET+completion_type=1&binlog=server"} {
+		for name, use := range map[string]func(db *sql.DB) error{
+			"a transaction": func(db *sql.DB) error {
+				tx, err := db.BeginTx(t.Context(), &sql.TxOptions{Isolation: sql.LevelSerializable})
+				if err != nil {
+					return err
+				}
+				return tx.Commit()
+			},
+			"COMMIT": func(db *sql.DB) error { _, err := db.ExecContext(t.Context(), "COMMIT"); return err },
+			"a prepared ROLLBACK": func(db *sql.DB) error {
+				stmt, err := db.PrepareContext(t.Context(), "rollback")
+				if err != nil {
+					return err
+				}
+				_, err = stmt.Exec()
+				return errors.Join(err, stmt.Close())
+			},
+		} {
+			db := onePool(t, s, guarded+params)
+			if err := use(db); err != nil {
+				t.Fatal(err)
+			}
+			if got, _, err := readState(t.Context(), db); err != nil || got.inTransaction {
+				t.Errorf("%s, %s: got %+v, %v", params, name, got, err)
+			}
+		}
 	}
 }
 

@@ -71,6 +71,9 @@ func newSession(chosen settings, of params) *session {
 			s.chains = true
 		}
 	}
+	s.chains = s.chains || slices.ContainsFunc(s.initCommands, func(command string) bool {
+		return strings.Contains(strings.ToLower(command), "completion_type")
+	})
 	s.repeatable = !of.changedByCallback && s.setIsRepeatable()
 	return s
 }
