@@ -125,9 +125,9 @@ func (c *Connector) Close() error {
 // connection is closed. What the parent's own Connect returned comes back as it
 // was, and so does an interceptor's error; a failed preparation is an
 // [*InitError]; when ctx has ended, its error; when connectTimeout has, one
-// whose Timeout method returns true. No error is [driver.ErrBadConn]. A dialer that ignores
-// its context cannot hold Connect for longer, unless it is registered with the MySQL driver
-// under the very name "tcp" or "unix".
+// whose Timeout method returns true. No error is [driver.ErrBadConn]. Code in a TLS config
+// cannot hold Connect for longer, nor can a dialer that ignores its context, unless it is
+// registered with the MySQL driver under the very name "tcp" or "unix".
 func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if len(c.interceptors) > 0 {
 		return c.connectIntercepted(ctx)

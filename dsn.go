@@ -166,8 +166,12 @@ func (p *params) readConfig(cfg *mysql.Config) {
 	p.multiStatements = cfg.MultiStatements || p.changedByCallback
 	p.dialTimeout = cfg.Timeout
 	// The driver heeds it, and so does the net package; not all of the user's code.
-	p.heedsContext = (cfg.Net == "tcp" || cfg.Net == "unix") && cfg.DialFunc == nil && !p.changedByCallback
+	p.heedsContext = (cfg.Net == "tcp" || cfg.Net == "unix") && cfg.DialFunc == nil && !p.changedByCallback && driversTLS[cfg.TLSConfig]
 }
+
+// driversTLS are the values of the DSN key tls that name no TLS config of the user's,
+// which may have code in it.
+var driversTLS = map[string]bool{"": true, "false": true, "true": true, "skip-verify": true, "preferred": true}
 
 // add takes one parameter, its value unescaped.
 func (p *params) add(key, value string) error {
@@ -362,6 +366,7 @@ func takeParams(cfg *mysql.Config) (params, error) {
 	}
 	ours.variables, ours.sentByDriver = nil, ours.variables
 	ours.readConfig(cfg)
+	ours.heedsContext = ours.heedsContext && cfg.TLS == nil
 	return ours, errors.Join(errs...)
 }
 

@@ -288,6 +288,34 @@ func TestTLSSurvives(t *testing.T) {
 	}
 }
 
+// A TLS config may ask a vault for a certificate, or a signature of a remote key.
+func TestConnectTimeoutEndsCodeInTLSConfig(t *testing.T) {
+	s := testserver.New(t, testserver.Config{TLS: true})
+	hang := make(chan struct{})
+	defer close(hang)
+	hanging := &tls.Config{RootCAs: s.Trusted, VerifyConnection: func(tls.ConnectionState) error { <-hang; return errors.New("too late") }}
+	if err := mysql.RegisterTLSConfig("hanging", hanging); err != nil {
+		t.Fatal(err)
+	}
+	defer mysql.DeregisterTLSConfig("hanging")
+	for name, db := range map[string]*sql.DB{
+		"Config":         openConfig(t, s.DSN(testserver.Root, "connectTimeout=200ms"), func(cfg *mysql.Config) { cfg.TLS = hanging }),
+		"Config by name": openConfig(t, s.DSN(testserver.Root, "connectTimeout=200ms"), func(cfg *mysql.Config) { cfg.TLSConfig = "hanging" }),
+		"DSN":            open(t, s.DSN(testserver.Root, "connectTimeout=200ms&tls=hanging")),
+	} {
+		ended := make(chan error, 1)
+		go func() { ended <- db.Ping() }()
+		select {
+		case err := <-ended:
+			if timeout, ok := err.(interface{ Timeout() bool }); !ok || !timeout.Timeout() {
+				t.Errorf("%s: got %v", name, err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Errorf("%s: still connecting after a hundred times connectTimeout", name)
+		}
+	}
+}
+
 func TestThePlainDriverLosesTheRaceAndThisOneDoesNot(t *testing.T) {
 	onBoth(t, testserver.Config{Binlog: "MIXED"}, func(t *testing.T, s *testserver.Server) { playTheRace(t, s.DSN(testserver.App, "")) })
 	if dsn := os.Getenv(testserver.EnvDSN); dsn != "" {
