@@ -166,7 +166,8 @@ func verify(t *testing.T, s *testserver.Server) {
 	for _, account := range []string{testserver.Root, testserver.App} {
 		for _, params := range []string{"", "&isolation=serializable", "&tx_isolation=DEFAULT", "&binlog=server", "&isolation=server&binlog=server", "&sql_select_limit=0",
 			"&initCommand=SET+SESSION+TRANSACTION+ISOLATION+LEVEL+SERIALIZABLE", "&initCommand=SET+SESSION+TRANSACTION+READ+ONLY,+ISOLATION+LEVEL+SERIALIZABLE",
-			"&initCommand=SET+" + isolationVariable(s) + "%3D%27SERIALIZABLE%27", "&initCommand=SET+SESSION+TRANSACTION+ISOLATION+LEVEL+READ+UNCOMMITTED,READ+WRITE"} {
+			"&initCommand=SET+" + isolationVariable(s) + "%3D%27SERIALIZABLE%27", "&initCommand=SET+SESSION+TRANSACTION+ISOLATION+LEVEL+READ+UNCOMMITTED,READ+WRITE",
+			"&multiStatements=true&initCommand=SET+sql_mode=''%3BSET+SESSION+TRANSACTION+ISOLATION+LEVEL+SERIALIZABLE%3B"} {
 			if err := open(t, s.DSN(account, "verify=true"+params)).PingContext(t.Context()); err != nil {
 				t.Errorf("%s, %s: %v", account, params, err)
 			}

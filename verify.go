@@ -62,27 +62,31 @@ func (s *session) expected(f form) (level, format string) {
 	case f.binlog == setBinlog:
 		format = "ROW"
 	}
+	var chosen []assignment
 	for _, command := range s.initCommands {
-		for _, a := range assignments(tokenize(command)) {
-			if a.scope == "global" || strings.HasPrefix(a.scope, "persist") {
-				continue
+		for _, statement := range splitTop(tokenize(command), ';') { // with multiStatements it may be several
+			chosen = append(chosen, assignments(statement)...)
+		}
+	}
+	for _, a := range chosen {
+		if a.scope == "global" || strings.HasPrefix(a.scope, "persist") {
+			continue
+		}
+		words := make([]string, len(a.value))
+		for i, t := range a.value {
+			words[i] = t.text
+		}
+		value := strings.Join(words, " ")
+		switch a.name {
+		case "transaction":
+			if _, rest, ok := strings.Cut(strings.ToUpper(value), "ISOLATION LEVEL "); ok {
+				rest, _, _ = strings.Cut(rest, " ,") // READ ONLY or READ WRITE may follow
+				level = levelWord(rest)
 			}
-			words := make([]string, len(a.value))
-			for i, t := range a.value {
-				words[i] = t.text
-			}
-			value := strings.Join(words, " ")
-			switch a.name {
-			case "transaction":
-				if _, rest, ok := strings.Cut(strings.ToUpper(value), "ISOLATION LEVEL "); ok {
-					rest, _, _ = strings.Cut(rest, " ,") // READ ONLY or READ WRITE may follow
-					level = levelWord(rest)
-				}
-			case newName, oldName:
-				level = levelWord(value)
-			case "binlog_format":
-				format = publicWord(value)
-			}
+		case newName, oldName:
+			level = levelWord(value)
+		case "binlog_format":
+			format = publicWord(value)
 		}
 	}
 	return level, format
