@@ -15,6 +15,7 @@ func getNothing(context.Context, mysqltx.Querier, string) (int64, error) { retur
 // Types that embed database/sql's, as sqlx has them, and one that hides what it is.
 type (
 	wrappedDB   struct{ *sql.DB }
+	store       struct{ *wrappedDB } // as programs embed sqlx.DB
 	wrappedConn struct{ *sql.Conn }
 	wrappedTx   struct{ *sql.Tx }
 	hidden      struct{ mysqltx.Querier }
@@ -268,7 +269,7 @@ func TestSavepointsNest(t *testing.T) {
 func TestThePoolWithinATransaction(t *testing.T) {
 	db := newDB(t)
 	want := errors.New("no money")
-	for _, q := range []mysqltx.Querier{db, wrappedDB{db}, &wrappedDB{db}} {
+	for _, q := range []mysqltx.Querier{db, wrappedDB{db}, &wrappedDB{db}, store{&wrappedDB{db}}} {
 		err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
 			_, created, err := mysqltx.GetOrCreate(ctx, q, getID("ann"), insertUser("ann"))
 			if !created || err != nil {

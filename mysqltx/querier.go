@@ -38,16 +38,24 @@ var (
 	_ session     = (*sql.Conn)(nil)
 )
 
-// beneath returns the *sql.DB or *sql.Tx that q is or embeds, or nil.
+// beneath returns the *sql.DB or *sql.Tx that q is or embeds, at any depth, or nil.
 func beneath[T *sql.DB | *sql.Tx](q Querier) T {
-	if found, ok := q.(T); ok {
-		return found
+	return embedded[T](reflect.ValueOf(q))
+}
+
+func embedded[T *sql.DB | *sql.Tx](v reflect.Value) T {
+	if v.IsValid() && v.CanInterface() {
+		if found, ok := v.Interface().(T); ok {
+			return found
+		}
 	}
-	v := reflect.Indirect(reflect.ValueOf(q))
+	for v.Kind() == reflect.Interface || v.Kind() == reflect.Pointer {
+		v = v.Elem()
+	}
 	if v.Kind() == reflect.Struct {
 		for i := range v.NumField() {
-			if field := v.Type().Field(i); field.Anonymous && field.IsExported() {
-				if found, ok := v.Field(i).Interface().(T); ok {
+			if v.Type().Field(i).Anonymous {
+				if found := embedded[T](v.Field(i)); found != nil {
 					return found
 				}
 			}
