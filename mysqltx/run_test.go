@@ -539,6 +539,46 @@ func TestNestedRunLeavesNothing(t *testing.T) {
 	}
 }
 
+// The driver closes a connection whose statement's context ends. That is no connection
+// lost, to be run again on another: it would take as long there.
+func TestContextEndsInANestedCall(t *testing.T) {
+	db := newDB(t)
+	sleep := func(ctx context.Context, q mysqltx.Querier) (int64, error) {
+		_, err := q.ExecContext(ctx, "DO SLEEP(60)")
+		return 0, err
+	}
+	for name, nested := range map[string]func(context.Context, *sql.Tx) error{
+		"Run": func(ctx context.Context, _ *sql.Tx) error {
+			return mysqltx.Run(ctx, db, func(ctx context.Context, tx *sql.Tx) error {
+				_, err := sleep(ctx, tx)
+				return err
+			})
+		},
+		"GetOrCreate": func(ctx context.Context, tx *sql.Tx) error {
+			_, _, err := mysqltx.GetOrCreate(ctx, tx, getNothing, sleep)
+			return err
+		},
+	} {
+		for _, returned := range []bool{true, false} {
+			calls := 0
+			err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+				calls++
+				ctx, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+				defer cancel()
+				err := nested(ctx, tx)
+				if !returned {
+					return nil
+				}
+				return err
+			}, mysqltx.WithAttempts(3))
+			if calls != 1 || !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, mysqltx.ErrTransactionLost) == returned {
+				t.Errorf("%s, its error returned %v: %d calls, %v", name, returned, calls, err)
+			}
+			wantClean(t, db)
+		}
+	}
+}
+
 // What happens in a transaction that is not the Run's says nothing about the Run's.
 func TestAnotherTransactionIsLost(t *testing.T) {
 	s := testserver.New(t, testserver.Config{})

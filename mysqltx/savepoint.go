@@ -62,11 +62,16 @@ func inSavepoint(ctx context.Context, q Querier, f func(context.Context) error) 
 	case errors.Is(undoErr, errMixed): // which no rollback of the whole undoes either
 		return false, &unrepeatableError{err: err, reason: undoErr}
 	case errors.Is(undoErr, ErrTransactionLost) && mayEndTransaction(err): // which says it all
+	case needsOtherConnection(undoErr) && endedByContext(err): // for which the driver has closed it: no reason to run again
 	default:
 		err = fmt.Errorf("%w; then: %w", err, undoErr)
 	}
 	doom(ctx, q, err)
 	return false, err
+}
+
+func endedByContext(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // release ends a savepoint. That there is none is how a transaction is known to
