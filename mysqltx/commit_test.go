@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -260,7 +261,7 @@ func TestAnswersToCommit(t *testing.T) {
 		calls     int
 		ambiguous bool
 	}{
-		1213: {2, false}, 3101: {2, false}, 1020: {2, false}, 1205: {2, false}, 1047: {2, false}, 9007: {2, false},
+		1213: {2, false}, 3101: {2, false}, 1020: {2, false}, 1205: {2, false}, 1047: {2, false}, 4031: {2, false}, 9007: {2, false},
 		3100: {1, false}, 1197: {1, false}, 1290: {1, false}, 1792: {1, false}, 1836: {1, false},
 		1180: {1, true}, // but for a deadlock, which the matrix shows
 		1317: {1, true}, 1053: {1, true}, 1105: {1, true},
@@ -282,6 +283,33 @@ func TestAnswersToCommit(t *testing.T) {
 		execAll(t, db, "BEGIN", "COMMIT") // which would commit what is still open
 		wantCount(t, direct, "mysqltx_log WHERE id > 2", calls-1)
 	}
+}
+
+// MySQL says in the place of COMMIT's answer that it had closed the connection before.
+func TestIdleBeforeCommit(t *testing.T) {
+	onBoth(t, testserver.Config{}, func(t *testing.T, s *testserver.Server) {
+		db, direct := open(t, s, ""), open(t, s, "")
+		calls := 0
+		err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+			calls++
+			if err := write(ctx, tx, "entry"); err != nil || calls > 1 {
+				return err
+			}
+			execAll(t, tx, "SET SESSION wait_timeout = 1")
+			var id int
+			if err := tx.QueryRowContext(ctx, "SELECT CONNECTION_ID()").Scan(&id); err != nil {
+				return err
+			}
+			for count(t, direct, fmt.Sprintf("information_schema.processlist WHERE id = %d", id)) > 0 {
+				time.Sleep(50 * time.Millisecond)
+			}
+			return nil
+		}, mysqltx.WithSentinel(false))
+		if calls != 2 || err != nil {
+			t.Errorf("%d calls, %v", calls, err)
+		}
+		wantCount(t, direct, "mysqltx_log WHERE id > 2", 1)
+	})
 }
 
 // rejectReadOnly makes the driver close the connection where COMMIT is refused.

@@ -189,6 +189,7 @@ func needsOtherConnection(err error) bool {
 func rolledBack(err error) bool {
 	return mayEndTransaction(err) || // 1205: of the lock that FLUSH TABLES WITH READ LOCK holds; seen on five servers
 		hasNumber(err, errBeforeCommitHook, errLogCacheFull, errReadOnlyOption, errReadOnlyTx, errReadOnlyMode, errWSREPNotReady) ||
+		hasNumber(err, errIdleTooLong) || // sent before COMMIT came, which nobody has read
 		// The driver has not sent it, or has the server's refusal (rejectReadOnly).
 		errors.Is(err, driver.ErrBadConn)
 }
