@@ -31,6 +31,7 @@ type attempt struct {
 	tx    *sql.Tx
 
 	doomed     error       // not to be committed: why a part of it could not be undone
+	suspect    error       // what has ended the transaction, should it turn out to be lost
 	committing bool        // COMMIT may have been sent
 	agreed     bool        // to running again, by WithRetryIf, after what COMMIT returned
 	clean      bool        // nothing is open on the connection
@@ -61,13 +62,30 @@ func attemptOn(ctx context.Context, db *sql.DB) *attempt {
 	return nil
 }
 
+// attemptIn returns the attempt on whose transaction q works, or nil.
+func attemptIn(ctx context.Context, q Querier) *attempt {
+	tx := beneath[*sql.Tx](q)
+	for a := range attempts(ctx) {
+		if tx != nil && a.tx == tx {
+			return a
+		}
+	}
+	return nil
+}
+
 // doom keeps q's transaction from being committed, where it is that of a Run:
 // the function may not return the error.
 func doom(ctx context.Context, q Querier, err error) {
-	for a := range attempts(ctx) {
-		if a.tx == beneath[*sql.Tx](q) && a.doomed == nil {
-			a.doomed = err
-		}
+	if a := attemptIn(ctx, q); a != nil && a.doomed == nil {
+		a.doomed = err
+	}
+}
+
+// suspect remembers an error that the function may not return, either. Not 1205, which
+// mostly leaves the transaction open: the function may go on, and then end it by DDL.
+func suspect(ctx context.Context, q Querier, err error) {
+	if a := attemptIn(ctx, q); a != nil && mayEndTransaction(err) && !hasNumber(err, errLockWaitTimeout) {
+		a.suspect = err
 	}
 }
 
@@ -154,6 +172,8 @@ func endOf(ctx context.Context) error {
 // meaning.
 func (a *attempt) explain(ctx context.Context, err error) error {
 	switch {
+	case errors.Is(err, ErrTransactionLost) && a.suspect != nil:
+		return a.suspect
 	case !errors.Is(err, sql.ErrTxDone):
 		return err
 	case ctx.Err() != nil: // database/sql rolls it back

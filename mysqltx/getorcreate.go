@@ -70,6 +70,7 @@ type getOrCreate[T any] struct {
 
 // within works in q's transaction.
 func (g getOrCreate[T]) within(ctx context.Context, q Querier) (value T, created bool, err error) {
+	defer func() { suspect(ctx, q, err) }()
 	value, err = g.get(ctx, q, "")
 	if !errors.Is(err, sql.ErrNoRows) {
 		return result(value, false, err)

@@ -114,6 +114,24 @@ func TestRunKnowsACauseThatIsNotReturned(t *testing.T) {
 				})
 				return err
 			},
+			"GetOrCreate's get": func(ctx context.Context, tx *sql.Tx) error {
+				_, _, err := mysqltx.GetOrCreate(ctx, tx, func(ctx context.Context, q mysqltx.Querier, _ string) (int64, error) {
+					return 0, loseDeadlock(ctx, db, q)
+				}, insertUser("nobody"))
+				return err
+			},
+			"GetOrCreate's second get": func(ctx context.Context, tx *sql.Tx) error {
+				_, _, err := mysqltx.GetOrCreate(ctx, tx, func(ctx context.Context, q mysqltx.Querier, lock string) (int64, error) {
+					if lock == "" {
+						return 0, sql.ErrNoRows
+					}
+					return 0, loseDeadlock(ctx, db, q)
+				}, func(ctx context.Context, q mysqltx.Querier) (int64, error) {
+					_, err := q.ExecContext(ctx, "INSERT INTO mysqltx_log (id, entry) VALUES (1, 'one')")
+					return 0, err
+				})
+				return err
+			},
 		} {
 			execAll(t, db, "DELETE FROM mysqltx_log WHERE id > 2")
 			calls := 0

@@ -34,6 +34,7 @@ func inSavepoint(ctx context.Context, q Querier, f func(context.Context) error) 
 	depth++
 	name := fmt.Sprintf("mysqltx_%d", depth)
 	if _, err := q.ExecContext(ctx, "SAVEPOINT "+name); err != nil {
+		suspect(ctx, q, err)
 		return false, err
 	}
 	returned := false
