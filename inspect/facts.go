@@ -131,7 +131,14 @@ func differ(name, want, got string) bool {
 	switch name {
 	case "transaction_isolation", "tx_isolation", "binlog_format", "time_zone":
 		match := quoted.FindStringSubmatch(want)
-		return match != nil && !strings.EqualFold(match[1], got)
+		if match == nil {
+			return false
+		}
+		if a, ok := offset(match[1]); ok { // '+2:00' is shown as +02:00
+			b, ok := offset(got)
+			return !ok || a != b
+		}
+		return !strings.EqualFold(match[1], got)
 	case "sql_mode": // a mode may stand for several
 		match := quoted.FindStringSubmatch(want)
 		if match == nil {
@@ -148,6 +155,19 @@ func differ(name, want, got string) bool {
 		}
 	}
 	return isSwitch(want) && isSwitch(got) && isOn(want) != isOn(got)
+}
+
+var offsetFromUTC = regexp.MustCompile(`^([+-])(\d{1,2}):(\d{1,2})$`)
+
+// offset returns the minutes that a time zone such as +2:00 is ahead of UTC.
+func offset(zone string) (minutes int, ok bool) {
+	match := offsetFromUTC.FindStringSubmatch(zone)
+	if match == nil {
+		return 0, false
+	}
+	hours, _ := strconv.Atoi(match[1] + match[2])
+	minutes, _ = strconv.Atoi(match[1] + match[3])
+	return 60*hours + minutes, true
 }
 
 func isSwitch(value string) bool {

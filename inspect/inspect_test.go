@@ -72,6 +72,23 @@ func TestSession(t *testing.T) {
 	}
 }
 
+// What a server shows of a variable that it has taken is not always what was written.
+func TestVariablesThatAreTaken(t *testing.T) {
+	for _, isMySQL := range []bool{false, true} {
+		s := testserver.New(t, testserver.Config{MySQL: isMySQL})
+		for _, params := range []string{"time_zone='%2B2:00'", "time_zone='-00:00'", "time_zone='-11:30'", "character_set_results=NULL"} {
+			dsn := s.DSN(testserver.App, params)
+			cfg, err := mysql.ParseDSN(dsn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := findings(t, open(t, dsn), inspect.WithConfig(cfg)); slices.Contains(got, "variable-ignored") {
+				t.Errorf("MySQL %v, %s: %q", isMySQL, params, got)
+			}
+		}
+	}
+}
+
 // An account that may only read sees which tables have keys, too.
 func TestReadOnlyAccount(t *testing.T) {
 	for _, isMySQL := range []bool{false, true} {

@@ -145,6 +145,12 @@ func TestRules(t *testing.T) {
 			f.session["max_statement_time"], f.session["optimizer_switch"], f.session["binlog_row_image"] = "5.000000", "index_merge=off,mrr=on", "MINIMAL"
 			f.session["character_set_results"] = "utf8mb3"
 		}, "", "variable-ignored", ""},
+		{"a time zone in other words", func(f *facts) {
+			f.cfg.Params, f.session["time_zone"] = map[string]string{"time_zone": "'-0:00'"}, "+00:00"
+		}, "", "variable-ignored", ""},
+		{"a time zone that was ignored", func(f *facts) {
+			f.cfg.Params, f.session["time_zone"] = map[string]string{"time_zone": "'-00:30'"}, "+00:30"
+		}, "variable-ignored warning", "", "+00:30"},
 		{"a switch that was ignored", func(f *facts) { f.cfg.Params = map[string]string{"autocommit": "0"} }, "variable-ignored warning", "", "autocommit"},
 		{"a mode that was ignored", func(f *facts) { f.cfg.Params = map[string]string{"sql_mode": "'ANSI_QUOTES'"} }, "variable-ignored warning", "", "STRICT_TRANS_TABLES"},
 		{"an expression", func(f *facts) { f.cfg.Params = map[string]string{"sql_mode": "CONCAT(@@sql_mode, ',ANSI')"} }, "", "variable-ignored", ""},
