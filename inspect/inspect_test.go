@@ -110,6 +110,37 @@ func TestReadOnlyAccount(t *testing.T) {
 	}
 }
 
+// A server may replicate from several: over MariaDB's named connections, MySQL's channels.
+func TestReplicaOfSeveral(t *testing.T) {
+	for _, test := range []struct {
+		isMySQL bool
+		setUp   []string
+		filters bool
+	}{
+		{false, []string{"CHANGE MASTER 'other' TO master_host='127.0.0.1', master_port=1"}, false},
+		{true, []string{
+			"CHANGE REPLICATION SOURCE TO source_host='127.0.0.1', source_port=1 FOR CHANNEL 'a'",
+			"CHANGE REPLICATION SOURCE TO source_host='127.0.0.1', source_port=1 FOR CHANNEL 'b'",
+			"CHANGE REPLICATION FILTER REPLICATE_DO_DB=(app) FOR CHANNEL 'b'",
+		}, true},
+	} {
+		s := testserver.New(t, testserver.Config{MySQL: test.isMySQL, Binlog: "ROW"})
+		root := open(t, s.DSN(testserver.Root, ""))
+		for _, statement := range test.setUp {
+			if _, err := root.Exec(statement); err != nil {
+				t.Fatal(err)
+			}
+		}
+		report, err := inspect.Session(t.Context(), root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if filters := slices.ContainsFunc(report.Findings, func(f inspect.Finding) bool { return f.ID == "replication-filters" }); report.Replica != "yes" || filters != test.filters {
+			t.Errorf("MySQL %v: replica %s, filters %v", test.isMySQL, report.Replica, filters)
+		}
+	}
+}
+
 // MariaDB 10.11 does not know SHOW BINARY LOG STATUS, and is asked once more.
 func TestRoundTrips(t *testing.T) {
 	s := testserver.New(t, testserver.Config{})

@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -65,7 +66,11 @@ func read(ctx context.Context, conn *sql.Conn, cfg *mysql.Config) (*facts, error
 	if f.grants, err = column(ctx, conn, "SHOW GRANTS FOR CURRENT_USER()"); err != nil && !refused(err) {
 		return nil, err
 	}
-	if f.replica, err = row(ctx, conn, "SHOW REPLICA STATUS", "SHOW SLAVE STATUS"); err != nil {
+	replicaStatus := []string{"SHOW REPLICA STATUS", "SHOW SLAVE STATUS"}
+	if f.isMariaDB() { // where those show the connection without a name only
+		replicaStatus = []string{"SHOW ALL SLAVES STATUS", "SHOW SLAVE STATUS"}
+	}
+	if f.replica, err = row(ctx, conn, replicaStatus...); err != nil {
 		return nil, err
 	}
 	if f.primary, err = row(ctx, conn, "SHOW BINARY LOG STATUS", "SHOW MASTER STATUS"); err != nil {
@@ -148,12 +153,13 @@ func column(ctx context.Context, conn *sql.Conn, query string) (values []string,
 // errNeedsPrivilege says that the query is known.
 const errNeedsPrivilege = 1227
 
-// row reads the first row by the names of its columns, in lower case; with no
+// row reads a row by the names of its columns, in lower case; of several rows,
+// such as those of replication channels, the first value that is not empty; with no
 // row the map is empty. Of several queries it takes the first that the server answers, and
 // returns nil where it refuses all: it does not know them, or the account may not ask.
 func row(ctx context.Context, conn *sql.Conn, queries ...string) (map[string]string, error) {
 	for _, query := range queries {
-		values, err := firstRow(ctx, conn, query)
+		values, err := merged(ctx, conn, query)
 		if err == nil || !refused(err) {
 			return values, err
 		}
@@ -164,31 +170,27 @@ func row(ctx context.Context, conn *sql.Conn, queries ...string) (map[string]str
 	return nil, nil
 }
 
-func firstRow(ctx context.Context, conn *sql.Conn, query string) (values map[string]string, err error) {
-	rows, err := conn.QueryContext(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	names, err := rows.Columns()
-	if err != nil {
-		return nil, err
-	}
-	values = map[string]string{}
-	if !rows.Next() {
-		return values, rows.Err()
-	}
-	cells, targets := make([]sql.NullString, len(names)), make([]any, len(names))
-	for i := range cells {
-		targets[i] = &cells[i]
-	}
-	if err := rows.Scan(targets...); err != nil {
-		return nil, err
-	}
-	for i, name := range names {
-		values[strings.ToLower(name)] = cells[i].String
-	}
-	return values, nil
+func merged(ctx context.Context, conn *sql.Conn, query string) (map[string]string, error) {
+	values := map[string]string{}
+	err := each(ctx, conn, query, func(rows *sql.Rows) error {
+		names, err := rows.Columns()
+		if err != nil {
+			return err
+		}
+		cells, targets := make([]sql.NullString, len(names)), make([]any, len(names))
+		for i := range cells {
+			targets[i] = &cells[i]
+		}
+		if err := rows.Scan(targets...); err != nil {
+			return err
+		}
+		for i, name := range names {
+			name = strings.ToLower(name)
+			values[name] = cmp.Or(values[name], cells[i].String)
+		}
+		return nil
+	})
+	return values, err
 }
 
 // refused tells an answer of the server's, or of a proxy's, from a connection's end.
