@@ -141,6 +141,26 @@ func TestReplicaOfSeveral(t *testing.T) {
 	}
 }
 
+// MariaDB's tables with a history are tables too; its sequences are none.
+func TestVersionedTables(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "ROW"})
+	db := open(t, s.DSN(testserver.App, ""))
+	for _, statement := range []string{"CREATE TABLE versioned (n INT) ENGINE=Aria WITH SYSTEM VERSIONING", "CREATE SEQUENCE numbers ENGINE=Aria"} {
+		if _, err := db.Exec(statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	report, err := inspect.Session(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"no-primary-key", "not-innodb"} {
+		if !slices.ContainsFunc(report.Findings, func(f inspect.Finding) bool { return f.ID == id && strings.HasSuffix(f.What, ": versioned") }) {
+			t.Errorf("no %s of that table alone among %+v", id, report.Findings)
+		}
+	}
+}
+
 // MariaDB 10.11 does not know SHOW BINARY LOG STATUS, and is asked once more.
 func TestRoundTrips(t *testing.T) {
 	s := testserver.New(t, testserver.Config{})

@@ -102,7 +102,7 @@ func (f *facts) readTables(ctx context.Context, conn *sql.Conn) error {
 			LEFT JOIN information_schema.ENGINES e ON e.ENGINE = t.ENGINE
 			LEFT JOIN (SELECT DISTINCT TABLE_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND COLUMN_KEY = 'PRI') k
 				ON k.TABLE_NAME = t.TABLE_NAME
-		WHERE t.TABLE_SCHEMA = DATABASE() AND t.TABLE_TYPE = 'BASE TABLE'
+		WHERE t.TABLE_SCHEMA = DATABASE() AND t.TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED')
 			AND (k.TABLE_NAME IS NULL OR COALESCE(e.TRANSACTIONS, '') <> 'YES')
 		ORDER BY t.TABLE_NAME`, func(rows *sql.Rows) error {
 		var t table
