@@ -141,6 +141,14 @@ func TestReplicaOfSeveral(t *testing.T) {
 	}
 }
 
+// A server may refuse the query about tables; that is no reason to say nothing of the rest.
+func TestTablesRefused(t *testing.T) {
+	s := testserver.New(t, testserver.Config{MySQL: true, Args: []string{"--wait-timeout=20"}})
+	if got := findings(t, open(t, s.DSN(testserver.App, "max_join_size=2"))); !slices.Contains(got, "wait-timeout") {
+		t.Errorf("%q", got)
+	}
+}
+
 // MariaDB's tables with a history are tables too; its sequences are none.
 func TestVersionedTables(t *testing.T) {
 	s := testserver.New(t, testserver.Config{Binlog: "ROW"})

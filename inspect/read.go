@@ -87,7 +87,7 @@ func read(ctx context.Context, conn *sql.Conn, cfg *mysql.Config) (*facts, error
 		}
 	}
 	if f.database != "" && !slices.Contains(systemSchemas, strings.ToLower(f.database)) {
-		if err := f.readTables(ctx, conn); err != nil {
+		if err := f.readTables(ctx, conn); err != nil && !refused(err) { // by max_join_size, or a proxy
 			return nil, err
 		}
 	}
