@@ -149,6 +149,24 @@ func TestTablesRefused(t *testing.T) {
 	}
 }
 
+// A member of a group that has not been started, read also under the driver's option that
+// changes the names of columns.
+func TestGroupMember(t *testing.T) {
+	s := testserver.New(t, testserver.Config{MySQL: true, Binlog: "ROW", Args: []string{"--performance-schema=ON", "--gtid-mode=ON", "--enforce-gtid-consistency=ON",
+		"--plugin-load-add=group_replication.so", "--loose-group-replication-group-name=aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa"}})
+	for _, params := range []string{"", "columnsWithAlias=true"} {
+		report, err := inspect.Session(t.Context(), open(t, s.DSN(testserver.Root, params)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(report.Findings, func(f inspect.Finding) bool {
+			return f.ID == "group-replication-state" && strings.HasSuffix(f.What, " is OFFLINE")
+		}) {
+			t.Errorf("%q: %+v", params, report.Findings)
+		}
+	}
+}
+
 // MariaDB's tables with a history are tables too; its sequences are none.
 func TestVersionedTables(t *testing.T) {
 	s := testserver.New(t, testserver.Config{Binlog: "ROW"})

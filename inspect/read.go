@@ -185,7 +185,7 @@ func merged(ctx context.Context, conn *sql.Conn, query string) (map[string]strin
 			return err
 		}
 		for i, name := range names {
-			name = strings.ToLower(name)
+			name = strings.ToLower(name[strings.LastIndexByte(name, '.')+1:]) // columnsWithAlias=true puts a table before it
 			values[name] = cmp.Or(values[name], cells[i].String)
 		}
 		return nil
