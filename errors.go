@@ -15,6 +15,7 @@ import (
 // Server error numbers that decide something here. MySQL documents them in its
 // error message reference, MariaDB in its list of error codes.
 const (
+	errUnknownColumn   = 1054 // ER_BAD_FIELD_ERROR: a word that is taken for a column
 	errParse           = 1064 // ER_PARSE_ERROR
 	errUnknown         = 1105 // ER_UNKNOWN_ERROR: all that Dolt and go-mysql-server answer
 	errUnknownVariable = 1193 // ER_UNKNOWN_SYSTEM_VARIABLE

@@ -32,6 +32,8 @@ func (s *session) setError(a attempt) error {
 	reason, cure := phaseSet.failed(), ""
 	name := s.userVariable(a.err.Message)
 	denied := a.err.Number == errAccessDenied
+	misread := a.err.Number == errParse || a.err.Number == errUnknownColumn
+	bare := s.bareVariable()
 	switch {
 	case name != "":
 		reason = fmt.Sprintf("the server refused %s, which the DSN sets", name)
@@ -52,6 +54,12 @@ func (s *session) setError(a attempt) error {
 		}
 		reason = "this account may not set a variable of the DSN (" + strings.Join(names, ", ") + ")"
 		cure = "take that key out of the DSN, or grant the privilege that the server names"
+	case misread && bare != "":
+		reason = "the server does not understand the SET, most likely the value of " + bare + " in the DSN"
+		cure = "a value is SQL, where a text needs quotes: " + bare + "=%27…%27"
+		if a.form.binlog == assertBinlog { // which a proxy may answer in the same way
+			cure += "; where that is right, binlog=server leaves out the check of binlog_format"
+		}
 	case a.err.Number == errParse && a.form.binlog == assertBinlog:
 		reason = "the server, or a proxy in front of it, does not understand the check of binlog_format"
 		cure = "binlog=server sends what every server and proxy understands, and checks nothing"
@@ -101,6 +109,17 @@ func quotes(message, name string) bool {
 		}
 	}
 	return false
+}
+
+// bareVariable returns the DSN's variable whose value is neither a literal nor a
+// word, as +02:00 without quotes, or "".
+func (s *session) bareVariable() string {
+	for _, v := range s.variables {
+		if !constant.MatchString(v.value) {
+			return v.name
+		}
+	}
+	return ""
 }
 
 // userVariable returns the DSN's variable that a server's message names, or "".

@@ -122,6 +122,15 @@ func refusals(t *testing.T, s *testserver.Server) {
 	wantServerError(t, ping(testserver.Root, "sql_mode=%27BOGUS%27"), 1231, "refused sql_mode", "DSN")
 	wantServerError(t, ping(testserver.App, "sql_mode=%27BOGUS%27"), 1231, "refused sql_mode", "DSN")
 	wantServerError(t, ping(testserver.Root, "no_such_variable=1"), 1193, "refused no_such_variable")
+	// Without quotes a text is no value: the key at fault is named, and not the check of binlog_format.
+	for _, params := range []string{"", "&binlog=assert"} {
+		err := ping(testserver.App, "lock_wait_timeout=60&sql_mode=ANSI,TRADITIONAL"+params)
+		wantServerError(t, err, 1064, "the value of sql_mode", "sql_mode=%27…%27")
+		if strings.Contains(err.Error(), "lock_wait_timeout=%27") {
+			t.Errorf("%v: it blames a number", err)
+		}
+		wantServerError(t, ping(testserver.App, "time_zone=Europe%2FBerlin"+params), 1054, "the value of time_zone", "time_zone=%27…%27")
+	}
 	err := ping(testserver.Root, "", mysqlinit.WithInitCommand("SET @a = 1"), mysqlinit.WithInitCommand("CALL nowhere('hunter2')"))
 	wantServerError(t, err, 1305, "init command 2", "CALL nowhere")
 	err = errors.Join(err, ping(testserver.Root, "", mysqlinit.WithInitCommand("SELECT hunter2x FROM 'hunter2' WHERE")))
