@@ -332,7 +332,7 @@ func parseDriverDSN(dsn string, query []string) (*mysql.Config, error) {
 			if key == "strict" {
 				return nil, errors.New(`mysqlinit: DSN key "strict": the MySQL driver has removed it: take it out, and set sql_mode instead`)
 			}
-			return nil, fmt.Errorf("mysqlinit: DSN key %q: the MySQL driver does not accept its value", key)
+			return nil, fmt.Errorf("mysqlinit: DSN key %q: %s", key, driverTakes(key))
 		}
 	}
 	// The driver's errors of this form are fixed texts.
@@ -340,6 +340,28 @@ func parseDriverDSN(dsn string, query []string) (*mysql.Config, error) {
 		return nil, fmt.Errorf("mysqlinit: invalid DSN: %s; it has the form user:password@net(address)/database?key=value, and a '/' in a value is written %%2F", text)
 	}
 	return nil, errors.New("mysqlinit: invalid DSN: the part before its parameters is malformed; it has the form user:password@net(address)/database?key=value, and a '/' or '%' in the database's name is escaped (url.PathEscape), a '/' in a value written %2F")
+}
+
+// driverTakes says what a key of the driver's takes, which its own error does not
+// without the value. Where it is no name to be registered, the driver is asked.
+func driverTakes(key string) string {
+	switch key {
+	case "tls":
+		return "it takes true, false, skip-verify, preferred, or a name registered before with mysql.RegisterTLSConfig"
+	case "serverPubKey":
+		return "it takes a name registered before with mysql.RegisterServerPubKey"
+	}
+	for _, kind := range []struct{ value, takes string }{
+		{"true", "true or false"},
+		{"1s", "a Go duration, such as 30s"},
+		{"1", "a whole number"},
+		{"UTC", "the name of a time zone, such as UTC"},
+	} {
+		if _, err := tryParse("/?" + key + "=" + kind.value); err == nil {
+			return "it takes " + kind.takes
+		}
+	}
+	return "the MySQL driver does not accept its value"
 }
 
 func tryParse(dsn string) (cfg *mysql.Config, err error) {
