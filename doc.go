@@ -39,7 +39,8 @@
 // # Keeping the session
 //
 // A SET that one user of a pooled connection runs is seen by the next.
-// [WithGuard], or guard=true in the DSN, restores the session in between:
+// [WithGuard], or guard=true in the DSN, restores isolation level, binlog format
+// and the DSN's variables in between, and nothing else:
 //
 //	user:password@tcp(db:3306)/app?guard=true
 //

@@ -101,18 +101,18 @@ func WithVerify(on bool) Option {
 	}
 }
 
-// WithGuard keeps a pooled session what it was prepared to be. When a connection
-// leaves the pool again, a session whose last user ran a SET gets the one SET
-// of its preparation once more, which restores isolation level, binlog format
-// and the DSN's variables; init commands are not run again. The default is
-// false. A query costs no allocation and no round trip more; a checkout costs
-// one after such a statement, and every checkout does once the connection has
-// prepared one.
+// WithGuard keeps isolation level, binlog format and the DSN's variables of a
+// pooled session as they were prepared. When a connection leaves the pool again
+// after its last user ran a SET, the one SET of its preparation is sent once more.
+// Init commands are not run again: a variable that only they set is not kept. The
+// default is false. A query costs no allocation and no round trip more; a checkout
+// costs one after such a statement, and every checkout does once the connection
+// has prepared one.
 //
 // A connection is closed instead of pooled again where a SET cannot restore its
 // session: after USE, LOCK TABLES, XA, EXECUTE, a change of autocommit, of the
-// character set or of what the options and the DSN leave to the server, after a
-// statement that the guard does not know; where a value of the DSN is more than a
+// character set, or of isolation level or binlog format where these are left to
+// the server, after a statement that the guard does not know; where a value of the DSN is more than a
 // literal or a word, for it may mean another a second time; and, outside a
 // [sql.Tx], after BEGIN, START TRANSACTION and CALL, which inside one its end
 // and the SET undo, where the SET sets the isolation level. It is also closed
