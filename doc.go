@@ -23,8 +23,8 @@
 // Keys of the DSN, or the options of the same names, choose another session:
 //
 //	user:password@tcp(db:3306)/app?isolation=repeatable-read
-//	user:password@tcp(db:3306)/app?time_zone=%27UTC%27&verify=true
-//	user:password@tcp(db:3306)/app?initCommand=SET+SESSION+max_execution_time%3D5000
+//	user:password@tcp(db:3306)/app?time_zone=%27%2B00:00%27&verify=true
+//	user:password@tcp(db:3306)/app?initCommand=SET+SESSION+lock_wait_timeout%3D60
 //
 // All that is a variable, the DSN's own system variables included, goes to the
 // server in one SET. Init commands follow, in order, one round trip each.

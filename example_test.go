@@ -19,7 +19,7 @@ import (
 const dsn = "user:password@tcp(db:3306)/app"
 
 func ExampleOpen() {
-	db, err := mysqlinit.Open(dsn, mysqlinit.WithInitCommand("SET SESSION max_execution_time = 5000"))
+	db, err := mysqlinit.Open(dsn, mysqlinit.WithInitCommand("SET SESSION lock_wait_timeout = 60"))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func ExampleWithBinlog() {
 
 func ExampleWithInitCommand() {
 	db, err := mysqlinit.Open(dsn,
-		mysqlinit.WithInitCommand("SET SESSION max_execution_time = 5000"),
+		mysqlinit.WithInitCommand("SET SESSION lock_wait_timeout = 60"),
 		mysqlinit.WithInitCommand("SET ROLE app")) // each costs a round trip a connection
 	if err != nil {
 		log.Fatal(err)
