@@ -84,7 +84,8 @@ func (e emptiedParams) Connect(ctx context.Context) (driver.Conn, error) {
 
 // Wrap returns a Connector that prepares the connections of another, such as a
 // cloud provider's dialer, a tracing wrapper or a test's fake. The parent must
-// speak MySQL. Close of the Connector closes a parent that is an [io.Closer].
+// speak MySQL. Options alone choose the session: the parent's DSN is not read, and
+// a key of this package in it goes to the server as a variable. Close of the Connector closes a parent that is an [io.Closer].
 func Wrap(parent driver.Connector, opts ...Option) (*Connector, error) {
 	if parent == nil {
 		return nil, errors.New("mysqlinit: Wrap: the connector is nil")

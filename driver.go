@@ -45,8 +45,8 @@ func Register(name string, opts ...Option) {
 	sql.Register(name, d)
 }
 
-// Open returns a pool of prepared connections, as [sql.Open] does. An option
-// that contradicts a key of the DSN is an error.
+// Open returns a pool of prepared connections, as [sql.Open] does, and like it does
+// not connect. An option that contradicts a key of the DSN is an error.
 func Open(dsn string, opts ...Option) (*sql.DB, error) {
 	d, err := NewDriver(opts...)
 	if err != nil {
