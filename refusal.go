@@ -116,7 +116,7 @@ func quotes(message, name string) bool {
 func (s *session) bareVariable() string {
 	for _, v := range s.variables {
 		if !constant.MatchString(v.value) {
-			return v.name
+			return oneLine(v.name)
 		}
 	}
 	return ""

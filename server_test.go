@@ -129,6 +129,9 @@ func refusals(t *testing.T, s *testserver.Server) {
 		if strings.Contains(err.Error(), "lock_wait_timeout=%27") {
 			t.Errorf("%v: it blames a number", err)
 		}
+		if err := ping(testserver.App, "no\nname=%2B02:00"+params); strings.Contains(err.Error(), "\n") {
+			t.Errorf("more than one line: %q", err)
+		}
 		wantServerError(t, ping(testserver.App, "time_zone=Europe%2FBerlin"+params), 1054, "the value of time_zone", "time_zone=%27…%27")
 	}
 	err := ping(testserver.Root, "", mysqlinit.WithInitCommand("SET @a = 1"), mysqlinit.WithInitCommand("CALL nowhere('hunter2')"))
