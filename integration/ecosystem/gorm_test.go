@@ -7,11 +7,15 @@ import (
 	"database/sql"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"gorm.io/driver/mysql"
 	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 	"gorm.io/gorm/logger"
+
+	"github.com/mysqlinit/mysqlinit/mysqltx"
 )
 
 func openGORM(dsn string) (*gorm.DB, error) {
@@ -89,6 +93,7 @@ func TestGORM(t *testing.T) {
 		l.race(t)
 	})
 	t.Run("FirstOrCreate", func(t *testing.T) { testFirstOrCreate(t, l.plain) })
+	t.Run("Run", testGORMInRun)
 }
 
 // firstOrCreate is get-or-create as GORM has it: again, where somebody was faster.
@@ -127,6 +132,71 @@ func testFirstOrCreate(t *testing.T, plain func(string) (*gorm.DB, error)) {
 			}
 			if err := play(t, s, openGORMTranslated); err != nil {
 				t.Error(err)
+			}
+		})
+	}
+}
+
+// runGORM runs fn in a transaction of mysqltx.
+func runGORM(ctx context.Context, db *gorm.DB, pool *sql.DB, fn func(db *gorm.DB) error) error {
+	return mysqltx.Run(ctx, pool, func(ctx context.Context, tx *sql.Tx) error {
+		inside := db.WithContext(ctx)
+		inside.Statement.ConnPool = tx
+		return fn(inside)
+	})
+}
+
+// Two transactions lock two rows in opposite orders: GORM hands the deadlock's error on,
+// and the transaction runs again, whole.
+func testGORMInRun(t *testing.T) {
+	for _, s := range servers {
+		t.Run(s.name, func(t *testing.T) {
+			db, err := openGORM(s.dsn(s.database(t)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer closeGORM(db)
+			db.Logger = logger.Discard
+			pool, err := db.DB()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := db.Create([]Name{{"left"}, {"right"}}).Error; err != nil {
+				t.Fatal(err)
+			}
+			lock := func(db *gorm.DB, name string) error {
+				return db.Clauses(clause.Locking{Strength: "UPDATE"}).First(&Name{}, "name = ?", name).Error
+			}
+			var both, done sync.WaitGroup
+			var attempts atomic.Int32
+			both.Add(2)
+			for first, second := range map[string]string{"left": "right", "right": "left"} {
+				done.Go(func() {
+					met := sync.OnceFunc(func() { both.Done(); both.Wait() })
+					err := runGORM(t.Context(), db, pool, func(db *gorm.DB) error {
+						attempts.Add(1)
+						if err := db.Create(&Name{"by " + first}).Error; err != nil {
+							return err
+						}
+						err := lock(db, first)
+						met()
+						if err != nil {
+							return err
+						}
+						return lock(db, second)
+					})
+					if err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			done.Wait()
+			var rows int64
+			if err := db.Model(&Name{}).Where("name LIKE 'by %'").Count(&rows).Error; err != nil || rows != 2 {
+				t.Errorf("%d rows, want 2: %v", rows, err)
+			}
+			if attempts.Load() < 3 {
+				t.Errorf("%d attempts: no deadlock", attempts.Load())
 			}
 		})
 	}
