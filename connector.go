@@ -18,11 +18,12 @@ import (
 // safe for concurrent use, and made by [NewConnector], [Wrap] or
 // [Driver.OpenConnector].
 type Connector struct {
-	parent       driver.Connector
-	heedsContext bool // the parent's Connect ends with its context
-	driver       *Driver
-	session      *session
-	interceptors []sqlmw.Interceptor
+	parent         driver.Connector
+	driverConnects bool // the parent is the MySQL driver's, and nothing but a TLS config has code of the user's
+	heedsContext   bool // the parent's Connect ends with its context
+	driver         *Driver
+	session        *session
+	interceptors   []sqlmw.Interceptor
 }
 
 var (
@@ -106,7 +107,14 @@ func (d *Driver) connector(parent driver.Connector, ours params) (*Connector, er
 	if err := s.check(); err != nil {
 		return nil, err
 	}
-	return &Connector{parent: parent, heedsContext: ours.heedsContext, driver: d, session: newSession(s, ours), interceptors: s.interceptors}, nil
+	return &Connector{
+		parent:         parent,
+		driverConnects: ours.driverConnects,
+		heedsContext:   ours.heedsContext,
+		driver:         d,
+		session:        newSession(s, ours),
+		interceptors:   s.interceptors,
+	}, nil
 }
 
 // Driver returns a driver with the same options, so that wrappers which open
@@ -207,7 +215,7 @@ func (c *Connector) connect(ctx context.Context, p *progress) (driver.Conn, erro
 }
 
 func (c *Connector) connectParent(ctx context.Context) (conn driver.Conn, err error) {
-	if c.heedsContext { // else code of the user's takes part, whose panics are theirs to see
+	if c.driverConnects { // else code of the user's takes part, whose panics are theirs to see
 		defer recoverMalformed(&err)
 	}
 	return c.parent.Connect(ctx)

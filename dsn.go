@@ -155,6 +155,7 @@ type params struct {
 	changedByCallback bool       // a BeforeConnect may change any of it for one connection
 	multiStatements   bool       // a query may be several statements
 	dialTimeout       time.Duration
+	driverConnects    bool // all by itself, but for what a TLS config may have in it
 	heedsContext      bool // connecting ends with its context
 	knowsDriver       bool // the driver's configuration was read: it is ours to make connections of
 }
@@ -166,7 +167,8 @@ func (p *params) readConfig(cfg *mysql.Config) {
 	p.multiStatements = cfg.MultiStatements || p.changedByCallback
 	p.dialTimeout = cfg.Timeout
 	// The driver heeds it, and so does the net package; not all of the user's code.
-	p.heedsContext = (cfg.Net == "tcp" || cfg.Net == "unix") && cfg.DialFunc == nil && !p.changedByCallback && driversTLS[cfg.TLSConfig]
+	p.driverConnects = (cfg.Net == "tcp" || cfg.Net == "unix") && cfg.DialFunc == nil && !p.changedByCallback
+	p.heedsContext = p.driverConnects && driversTLS[cfg.TLSConfig]
 }
 
 // driversTLS are the values of the DSN key tls that name no TLS config of the user's,

@@ -3,6 +3,7 @@ package mysqlinit_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
@@ -356,5 +357,31 @@ func TestHostileHandshakes(t *testing.T) {
 			}
 			wantCleanLog(t, log)
 		})
+	}
+}
+
+// A TLS config may have code of the user's in it, and mostly has none: a malformed answer is
+// an error nevertheless, for nobody can recover a panic on database/sql's own goroutine.
+func TestMalformedGreetingWithTLSConfig(t *testing.T) {
+	if err := mysql.RegisterTLSConfig("hostile", &tls.Config{InsecureSkipVerify: true}); err != nil {
+		t.Fatal(err)
+	}
+	defer mysql.DeregisterTLSConfig("hostile")
+	greeting := scripted.Greeting(10, "8.0.0")
+	malformed := 0
+	for n := range len(greeting) - 4 {
+		s := scripted.Start(t, scripted.Script{Greeting: scripted.Packet(0, string(greeting[4:4+n])), Auth: scripted.Error(2, 1045, "no")})
+		c, err := new(mysqlinit.Driver).OpenConnector(s.DSN("tls=hostile"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = c.Connect(t.Context()); err == nil {
+			t.Errorf("a greeting of %d bytes: no error", n)
+		} else if strings.Contains(err.Error(), "malformed") {
+			malformed++
+		}
+	}
+	if malformed == 0 {
+		t.Error("no greeting made the driver panic")
 	}
 }

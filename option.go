@@ -158,7 +158,7 @@ func WithConnectTimeout(d time.Duration) Option {
 // first is the outermost. Nil is an error.
 //
 // ConnectorConnect has to return a connection that it got from its connector,
-// or one around it that has all its methods; anything else is an error. Where it
+// or one around it that has all its methods; to have got none is an error. Where it
 // fails, the connections that it got are closed, also when it has closed them
 // itself. connectTimeout bounds each Connect of its connector, not what it does
 // besides; a SET that it runs counts for [WithGuard] as the first user's.
