@@ -84,7 +84,10 @@ func doom(ctx context.Context, q Querier, err error) {
 // suspect remembers an error that the function may not return, either. Not 1205, which
 // mostly leaves the transaction open: the function may go on, and then end it by DDL.
 func suspect(ctx context.Context, q Querier, err error) {
-	if a := attemptIn(ctx, q); a != nil && mayEndTransaction(err) && !hasNumber(err, errLockWaitTimeout) {
+	if !mayEndTransaction(err) || hasNumber(err, errLockWaitTimeout) {
+		return
+	}
+	if a := attemptIn(ctx, q); a != nil {
 		a.suspect = err
 	}
 }
