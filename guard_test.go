@@ -69,7 +69,7 @@ func TestGuardRestoresOrCloses(t *testing.T) {
 
 func restoresOrCloses(t *testing.T, s *testserver.Server) {
 	root := open(t, s.DSN(testserver.Root, ""))
-	execAll(t, root,
+	testserver.Exec(t, root,
 		"CREATE TABLE test.keep (id INT AUTO_INCREMENT PRIMARY KEY) ENGINE=InnoDB",
 		"CREATE PROCEDURE test.drift() SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE",
 		"CREATE PROCEDURE test.opening() START TRANSACTION",
@@ -363,7 +363,7 @@ func TestGuardOnAnOrdinaryAccount(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	execAll(t, db, "SET SESSION tx_isolation = 'SERIALIZABLE'")
+	testserver.Exec(t, db, "SET SESSION tx_isolation = 'SERIALIZABLE'")
 	got, after, err := readState(t.Context(), db)
 	if err != nil || got.isolation != "READ-COMMITTED" || got.binlog != "MIXED" || after != before {
 		t.Errorf("got %+v, connection %d after %d, %v", got, after, before, err)
@@ -373,7 +373,7 @@ func TestGuardOnAnOrdinaryAccount(t *testing.T) {
 // What the settings leave to the server, no SET restores.
 func TestGuardClosesWhatTheServerDecides(t *testing.T) {
 	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
-	execAll(t, open(t, s.DSN(testserver.Root, "")), "CREATE PROCEDURE test.manual() SET autocommit = 0")
+	testserver.Exec(t, open(t, s.DSN(testserver.Root, "")), "CREATE PROCEDURE test.manual() SET autocommit = 0")
 	for _, test := range []struct{ params, statement string }{
 		{"isolation=server", "SET SESSION tx_isolation = 'SERIALIZABLE'"},
 		{"isolation=server", "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"},
@@ -397,7 +397,7 @@ func TestGuardClosesWhatTheServerDecides(t *testing.T) {
 			return [2]any{session, readVariable(t, db, "@@sql_mode")}
 		}
 		before := read()
-		execAll(t, db, test.statement)
+		testserver.Exec(t, db, test.statement)
 		if after := read(); after != before {
 			t.Errorf("%s, then %s: got %v, want %v", test.params, test.statement, after, before)
 		}
@@ -407,7 +407,7 @@ func TestGuardClosesWhatTheServerDecides(t *testing.T) {
 // What the end of a transaction and the SET do not undo of what ran inside it.
 func TestGuardClosesAfterATransaction(t *testing.T) {
 	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
-	execAll(t, open(t, s.DSN(testserver.Root, "")), "CREATE DATABASE app",
+	testserver.Exec(t, open(t, s.DSN(testserver.Root, "")), "CREATE DATABASE app",
 		"CREATE PROCEDURE test.drift() SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE")
 	for _, test := range []struct{ params, statement string }{
 		{"", "BEGIN NOT ATOMIC DROP DATABASE app; END"},
@@ -467,7 +467,7 @@ func TestGuardKnowsTheSpaceOfLatin1(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		execAll(t, db, "COMMIT AND\xa0CHAIN")
+		testserver.Exec(t, db, "COMMIT AND\xa0CHAIN")
 		if _, after, err := readState(t.Context(), db); err != nil || after == before {
 			t.Errorf("connection %d, then %d, %v", before, after, err)
 		}
@@ -492,7 +492,7 @@ func TestGuardOverWrapDoesNotGuessAutocommit(t *testing.T) {
 	db := sql.OpenDB(c)
 	defer db.Close()
 	db.SetMaxOpenConns(1)
-	execAll(t, db, "SET autocommit = 0", "SET autocommit = 1")
+	testserver.Exec(t, db, "SET autocommit = 0", "SET autocommit = 1")
 	if got := readVariable(t, db, "@@autocommit"); got != "0" {
 		t.Errorf("the next user got autocommit %s", got)
 	}
@@ -514,7 +514,7 @@ func TestGuardKeepsAConfigsParams(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		execAll(t, db, "SET time_zone = '+09:00', SESSION tx_isolation = 'SERIALIZABLE'")
+		testserver.Exec(t, db, "SET time_zone = '+09:00', SESSION tx_isolation = 'SERIALIZABLE'")
 		after, newID, err := readState(t.Context(), db)
 		if err != nil || after != before || (newID != id) != callback {
 			t.Errorf("callback %v: got %+v, want %+v, connection %d after %d, %v", callback, after, before, newID, id, err)
@@ -526,7 +526,7 @@ func TestFailedRestorationIsErrBadConnAndLogged(t *testing.T) {
 	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
 	var log strings.Builder
 	db := onePool(t, s, guarded, mysqlinit.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
-	execAll(t, db, "CREATE TABLE keep (id INT) ENGINE=InnoDB")
+	testserver.Exec(t, db, "CREATE TABLE keep (id INT) ENGINE=InnoDB")
 	conn, err := db.Conn(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -574,7 +574,7 @@ func TestGuardLogsWhyItCloses(t *testing.T) {
 	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
 	var log strings.Builder
 	db := onePool(t, s, guarded, mysqlinit.WithLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))))
-	execAll(t, db, "SET NAMES utf8mb4, @x = 'hunter2'", "DO 1")
+	testserver.Exec(t, db, "SET NAMES utf8mb4, @x = 'hunter2'", "DO 1")
 	if !strings.Contains(log.String(), `statement="SET NAMES`) || strings.Contains(log.String(), "hunter2") {
 		t.Errorf("logged %s", &log)
 	}
@@ -584,13 +584,13 @@ func TestGuardLogsWhyItCloses(t *testing.T) {
 func TestGuardDoesNotSeeStoredFunctionsAndTriggers(t *testing.T) {
 	s := testserver.New(t, testserver.Config{Binlog: "MIXED", Args: []string{"--log-bin-trust-function-creators=1"}})
 	root := open(t, s.DSN(testserver.Root, ""))
-	execAll(t, root,
+	testserver.Exec(t, root,
 		"CREATE TABLE test.keep (id INT) ENGINE=InnoDB",
 		"CREATE FUNCTION test.drift() RETURNS INT BEGIN SET SESSION tx_isolation = 'SERIALIZABLE'; RETURN 1; END",
 		"CREATE TRIGGER test.drifts BEFORE INSERT ON test.keep FOR EACH ROW SET SESSION tx_isolation = 'SERIALIZABLE'")
 	for _, statement := range []string{"SELECT drift()", "INSERT INTO keep VALUES (1)"} {
 		db := onePool(t, s, guarded)
-		execAll(t, db, statement)
+		testserver.Exec(t, db, statement)
 		got, _, err := readState(t.Context(), db)
 		if err != nil || got.isolation != "SERIALIZABLE" {
 			t.Errorf("%s: got %+v, %v: the guard sees it now; say so in its doc comment", statement, got, err)
@@ -678,7 +678,7 @@ func TestGuardOverWrapOfTheDriver(t *testing.T) {
 	db := sql.OpenDB(wrap(t, parent, mysqlinit.WithGuard(true)))
 	defer db.Close()
 	db.SetMaxOpenConns(1)
-	execAll(t, db, "DO 1; SET SESSION tx_isolation = 'SERIALIZABLE'")
+	testserver.Exec(t, db, "DO 1; SET SESSION tx_isolation = 'SERIALIZABLE'")
 	wantSession(t, db, "READ-COMMITTED", "ROW")
 }
 
@@ -739,7 +739,7 @@ func TestGuardUnderLoad(t *testing.T) {
 	}
 	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
 	root := open(t, s.DSN(testserver.Root, ""))
-	execAll(t, root,
+	testserver.Exec(t, root,
 		"CREATE TABLE test.keep (id INT AUTO_INCREMENT PRIMARY KEY) ENGINE=InnoDB",
 		"CREATE PROCEDURE test.drift() SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE")
 	db := open(t, s.DSN(testserver.Root, guarded+"&multiStatements=true"))

@@ -23,6 +23,7 @@ import (
 
 	"github.com/mysqlinit/mysqlinit"
 	"github.com/mysqlinit/mysqlinit/internal/scripted"
+	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
 // The tests in this file are about what only a hostile or a broken server sends.
@@ -273,8 +274,8 @@ func hostileToGuard(t *testing.T, send func(net.Conn) bool, harmless bool, timeo
 	db := sql.OpenDB(c)
 	defer db.Close()
 	db.SetMaxOpenConns(1)
-	execAll(t, db, "SET @x = 1")
-	within(t, func() { execAll(t, db, "DO 1") }) // on a restored session, or on another
+	testserver.Exec(t, db, "SET @x = 1")
+	within(t, func() { testserver.Exec(t, db, "DO 1") }) // on a restored session, or on another
 	if restored := !strings.Contains(log.String(), "could not be restored"); restored && !harmless {
 		t.Errorf("nothing was logged: %s", log)
 	}

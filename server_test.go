@@ -24,15 +24,6 @@ import (
 
 // The tests in this file are about what servers answer.
 
-func execAll(t *testing.T, db *sql.DB, statements ...string) {
-	t.Helper()
-	for _, statement := range statements {
-		if _, err := db.ExecContext(t.Context(), statement); err != nil {
-			t.Fatalf("%s: %v", statement, err)
-		}
-	}
-}
-
 func readVariable(t *testing.T, db *sql.DB, expr string) (value string) {
 	t.Helper()
 	if err := db.QueryRowContext(t.Context(), "SELECT "+expr).Scan(&value); err != nil {
@@ -81,7 +72,7 @@ func TestConnectionInUTF16(t *testing.T) {
 			for _, db := range []*sql.DB{open(t, dsn), openConfig(t, dsn, nil)} {
 				db.SetMaxOpenConns(1)
 				before := readVariable(t, db, "CONNECTION_ID()")
-				execAll(t, db, "SET @x = 1")
+				testserver.Exec(t, db, "SET @x = 1")
 				wantSession(t, db, "READ-COMMITTED", map[string]string{testserver.Root: "ROW", testserver.App: "MIXED"}[account])
 				if after := readVariable(t, db, "CONNECTION_ID()"); after != before {
 					t.Errorf("%s: the session could not be restored", account)
@@ -160,13 +151,13 @@ func grantWhileThePoolRuns(t *testing.T, s *testserver.Server) {
 	if err := db.PingContext(t.Context()); err == nil {
 		t.Fatal("no error on STATEMENT")
 	}
-	execAll(t, root, "GRANT "+smallestPrivilege(s)+" ON *.* TO 'app'@'%'")
+	testserver.Exec(t, root, "GRANT "+smallestPrivilege(s)+" ON *.* TO 'app'@'%'")
 	wantSession(t, db, "READ-COMMITTED", "ROW")
-	execAll(t, root, "REVOKE "+smallestPrivilege(s)+" ON *.* FROM 'app'@'%'", "SET GLOBAL binlog_format = MIXED")
+	testserver.Exec(t, root, "REVOKE "+smallestPrivilege(s)+" ON *.* FROM 'app'@'%'", "SET GLOBAL binlog_format = MIXED")
 	db.SetMaxIdleConns(0) // from here each query has a new connection
 	wantSession(t, db, "READ-COMMITTED", "MIXED")
 	// Learned: this account may only assert. Then the format turns STATEMENT, and the GRANT comes.
-	execAll(t, root, "SET GLOBAL binlog_format = STATEMENT", "GRANT "+smallestPrivilege(s)+" ON *.* TO 'app'@'%'")
+	testserver.Exec(t, root, "SET GLOBAL binlog_format = STATEMENT", "GRANT "+smallestPrivilege(s)+" ON *.* TO 'app'@'%'")
 	wantSession(t, db, "READ-COMMITTED", "ROW")
 }
 
@@ -186,7 +177,7 @@ func verify(t *testing.T, s *testserver.Server) {
 		}
 	}
 	root := open(t, s.DSN(testserver.Root, ""))
-	execAll(t, root, "CREATE PROCEDURE test.drift() BEGIN SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE; SET binlog_format = 'STATEMENT'; END")
+	testserver.Exec(t, root, "CREATE PROCEDURE test.drift() BEGIN SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE; SET binlog_format = 'STATEMENT'; END")
 	err := open(t, s.DSN(testserver.Root, "verify=true&initCommand=CALL+drift()")).PingContext(t.Context())
 	if initErr, ok := errors.AsType[*mysqlinit.InitError](err); !ok ||
 		!strings.Contains(initErr.Error(), "SERIALIZABLE instead of READ-COMMITTED and binlog_format STATEMENT instead of ROW") {
@@ -226,7 +217,7 @@ func TestFailoverBetweenDialects(t *testing.T) {
 func TestFailedAndCancelledConnectsLeakNothing(t *testing.T) {
 	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
 	root := open(t, s.DSN(testserver.Root, ""))
-	execAll(t, root, "DO 1") // its connection has a goroutine
+	testserver.Exec(t, root, "DO 1") // its connection has a goroutine
 	before := runtime.NumGoroutine()
 	bad := open(t, s.DSN(testserver.App, "sql_mode=%27BOGUS%27"))
 	slow := open(t, s.DSN(testserver.App, "initCommand=DO+SLEEP(1)"))
@@ -343,7 +334,7 @@ func playTheRace(t *testing.T, dsn string) {
 	}
 	defer plain.Close()
 	table := "mysqlinit_test_" + strings.ToLower(rand.Text()[:8])
-	execAll(t, plain, "CREATE TABLE "+table+" (name VARCHAR(20) PRIMARY KEY) ENGINE=InnoDB")
+	testserver.Exec(t, plain, "CREATE TABLE "+table+" (name VARCHAR(20) PRIMARY KEY) ENGINE=InnoDB")
 	defer func() {
 		if _, err := plain.Exec("DROP TABLE " + table); err != nil {
 			t.Error(err)
@@ -363,7 +354,7 @@ func playTheRace(t *testing.T, dsn string) {
 		if err := get(); !errors.Is(err, sql.ErrNoRows) {
 			t.Fatalf("B's first read: %v", err)
 		}
-		execAll(t, db, "INSERT INTO "+table+" VALUES ('"+name+"')")
+		testserver.Exec(t, db, "INSERT INTO "+table+" VALUES ('"+name+"')")
 		_, err = b.Exec("INSERT INTO "+table+" VALUES (?)", name)
 		duplicate, ok := err.(*mysql.MySQLError)
 		if ok && duplicate.Number == 1020 {

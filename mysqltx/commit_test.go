@@ -133,7 +133,7 @@ func TestConnectionLost(t *testing.T) {
 			{"after COMMIT", "SET autocommit = 1", true, nil, 1, false, 1},
 		} {
 			t.Run(test.name, func(t *testing.T) {
-				execAll(t, direct, "DELETE FROM mysqltx_log WHERE id > 2")
+				testserver.Exec(t, direct, "DELETE FROM mysqltx_log WHERE id > 2")
 				proxy := newCutter(t, s.Addr, test.statement, test.executed, 1)
 				db := proxy.open(t)
 				calls := 0
@@ -181,7 +181,7 @@ func TestCommitOutlivesTheContext(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = locker.Close() }()
-		execAll(t, locker, "DO 1")
+		testserver.Exec(t, locker, "DO 1")
 		ctx, cancel := context.WithCancel(t.Context())
 		committing := make(chan struct{})
 		result := make(chan error, 1)
@@ -189,7 +189,7 @@ func TestCommitOutlivesTheContext(t *testing.T) {
 			result <- mysqltx.Run(ctx, db, func(ctx context.Context, tx *sql.Tx) error {
 				defer close(committing)
 				err := write(ctx, tx, "entry")
-				execAll(t, locker, "FLUSH TABLES WITH READ LOCK")
+				testserver.Exec(t, locker, "FLUSH TABLES WITH READ LOCK")
 				return err
 			})
 		}()
@@ -202,7 +202,7 @@ func TestCommitOutlivesTheContext(t *testing.T) {
 			t.Fatalf("Run returned before the answer: %v", err)
 		case <-time.After(100 * time.Millisecond):
 		}
-		execAll(t, locker, "UNLOCK TABLES")
+		testserver.Exec(t, locker, "UNLOCK TABLES")
 		if err := <-result; err != nil {
 			t.Error(err)
 		}
@@ -236,12 +236,12 @@ func TestCommitRefused(t *testing.T) {
 			calls++
 			err := write(ctx, tx, "entry")
 			if calls == 1 {
-				execAll(t, locker, "FLUSH TABLES WITH READ LOCK")
+				testserver.Exec(t, locker, "FLUSH TABLES WITH READ LOCK")
 			}
 			return err
 		}, mysqltx.WithOnRetry(func(_ context.Context, r mysqltx.Retry) {
 			wantNumber(t, r.Err, 1205)
-			execAll(t, locker, "UNLOCK TABLES")
+			testserver.Exec(t, locker, "UNLOCK TABLES")
 		}))
 		if calls != 2 || err != nil {
 			t.Errorf("%d calls, %v", calls, err)
@@ -266,7 +266,7 @@ func TestAnswersToCommit(t *testing.T) {
 		1180: {1, true}, // but for a deadlock, which the matrix shows
 		1317: {1, true}, 1053: {1, true}, 1105: {1, true},
 	} {
-		execAll(t, direct, "DELETE FROM mysqltx_log WHERE id > 2")
+		testserver.Exec(t, direct, "DELETE FROM mysqltx_log WHERE id > 2")
 		proxy := newCutter(t, s.Addr, "COMMIT", false, 1)
 		proxy.answer = answer
 		db := proxy.open(t)
@@ -280,7 +280,7 @@ func TestAnswersToCommit(t *testing.T) {
 		if calls != want.calls || ambiguous != want.ambiguous || (err == nil) != (calls == 2) || err != nil && number(err) != answer {
 			t.Errorf("%d: %d calls, %v", answer, calls, err)
 		}
-		execAll(t, db, "BEGIN", "COMMIT") // which would commit what is still open
+		testserver.Exec(t, db, "BEGIN", "COMMIT") // which would commit what is still open
 		wantCount(t, direct, "mysqltx_log WHERE id > 2", calls-1)
 	}
 }
@@ -295,7 +295,7 @@ func TestIdleBeforeCommit(t *testing.T) {
 			if err := write(ctx, tx, "entry"); err != nil || calls > 1 {
 				return err
 			}
-			execAll(t, tx, "SET SESSION wait_timeout = 1")
+			testserver.Exec(t, tx, "SET SESSION wait_timeout = 1")
 			var id int
 			if err := tx.QueryRowContext(ctx, "SELECT CONNECTION_ID()").Scan(&id); err != nil {
 				return err
@@ -354,7 +354,7 @@ func TestConnectionLostAfterTheDuplicateKey(t *testing.T) {
 	db := proxy.open(t)
 	race := func(email string) func(context.Context, mysqltx.Querier) (int64, error) {
 		return func(ctx context.Context, q mysqltx.Querier) (int64, error) {
-			execAll(t, direct, "INSERT IGNORE INTO mysqltx_users (email) VALUES ('"+email+"')")
+			testserver.Exec(t, direct, "INSERT IGNORE INTO mysqltx_users (email) VALUES ('"+email+"')")
 			return insertUser(email)(ctx, q)
 		}
 	}
@@ -387,7 +387,7 @@ func TestCreatedIsOfTheLastAttempt(t *testing.T) {
 	gets := 0
 	get := func(ctx context.Context, q mysqltx.Querier, lock string) (int64, error) {
 		if gets++; gets == 3 { // the first of the second attempt
-			execAll(t, direct, "INSERT INTO mysqltx_users (id, email) VALUES (77, 'ann')")
+			testserver.Exec(t, direct, "INSERT INTO mysqltx_users (id, email) VALUES (77, 'ann')")
 		}
 		return getID("ann")(ctx, q, lock)
 	}

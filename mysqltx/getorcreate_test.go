@@ -43,13 +43,13 @@ func onEach(t *testing.T, db *sql.DB, test func(t *testing.T, q mysqltx.Querier,
 				}
 				defer func() { _ = conn.Close() }()
 				if begin != "" {
-					execAll(t, conn, begin)
+					testserver.Exec(t, conn, begin)
 					if err := write(t.Context(), conn, "before"); err != nil {
 						t.Fatal(err)
 					}
 				}
 				test(t, wrap(conn), begin != "")
-				execAll(t, conn, "ROLLBACK", "SET autocommit = 1")
+				testserver.Exec(t, conn, "ROLLBACK", "SET autocommit = 1")
 			})
 		}
 	}
@@ -78,7 +78,7 @@ func TestGetOrCreate(t *testing.T) {
 	onBoth(t, testserver.Config{}, func(t *testing.T, s *testserver.Server) {
 		db, other := open(t, s, ""), open(t, s, "")
 		onEach(t, db, func(t *testing.T, q mysqltx.Querier, inTransaction bool) {
-			execAll(t, other, "DELETE FROM mysqltx_users")
+			testserver.Exec(t, other, "DELETE FROM mysqltx_users")
 			want := func(email string, create func(context.Context, mysqltx.Querier) (int64, error), wantCreated bool) {
 				t.Helper()
 				id, created, err := mysqltx.GetOrCreate(t.Context(), q, getID(email), create)
@@ -90,7 +90,7 @@ func TestGetOrCreate(t *testing.T) {
 					t.Errorf("%s: id %d, want %d; created %v, %v, %v", email, id, row, created, err, rowErr)
 				}
 			}
-			execAll(t, other, "INSERT INTO mysqltx_users (email) VALUES ('there')")
+			testserver.Exec(t, other, "INSERT INTO mysqltx_users (email) VALUES ('there')")
 			want("there", insertUser("there"), false)
 			want("new", insertUser("new"), true)
 			want("new", insertUser("new"), false)
@@ -98,7 +98,7 @@ func TestGetOrCreate(t *testing.T) {
 			want("raced", func(ctx context.Context, q mysqltx.Querier) (int64, error) {
 				if !raced {
 					raced = true
-					execAll(t, other, "INSERT INTO mysqltx_users (email) VALUES ('raced')")
+					testserver.Exec(t, other, "INSERT INTO mysqltx_users (email) VALUES ('raced')")
 				}
 				// What create did before the duplicate key is undone.
 				if err := write(ctx, q, "half"); err != nil {
@@ -121,7 +121,7 @@ func TestGetOrCreate(t *testing.T) {
 func TestGetOrCreateBadInput(t *testing.T) {
 	db := openDSN(t, testserver.AnyDSN(t))
 	setUp(t, db)
-	execAll(t, db, "INSERT INTO mysqltx_users (email, phone) VALUES ('ann', '112')")
+	testserver.Exec(t, db, "INSERT INTO mysqltx_users (email, phone) VALUES ('ann', '112')")
 	other := errors.New("no such host")
 	calls := 0
 	counted := func(create func(context.Context, mysqltx.Querier) (int64, error)) func(context.Context, mysqltx.Querier) (int64, error) {
@@ -189,9 +189,9 @@ func TestGetOrCreateWithDDL(t *testing.T) {
 	db := newDB(t)
 	db.SetMaxOpenConns(0)
 	onEach(t, db, func(t *testing.T, q mysqltx.Querier, _ bool) {
-		execAll(t, db, "DELETE FROM mysqltx_users")
+		testserver.Exec(t, db, "DELETE FROM mysqltx_users")
 		_, _, err := mysqltx.GetOrCreate(t.Context(), q, getID("bob"), func(ctx context.Context, q mysqltx.Querier) (int64, error) {
-			execAll(t, q, "TRUNCATE mysqltx_log")
+			testserver.Exec(t, q, "TRUNCATE mysqltx_log")
 			return insertUser("bob")(ctx, q)
 		})
 		if !errors.Is(err, mysqltx.ErrTransactionLost) {
@@ -199,9 +199,9 @@ func TestGetOrCreateWithDDL(t *testing.T) {
 		}
 	})
 	onEach(t, db, func(t *testing.T, q mysqltx.Querier, _ bool) {
-		execAll(t, db, "DELETE FROM mysqltx_users")
+		testserver.Exec(t, db, "DELETE FROM mysqltx_users")
 		_, _, err := mysqltx.GetOrCreate(t.Context(), q, getNothing, func(ctx context.Context, q mysqltx.Querier) (int64, error) {
-			execAll(t, q, "DELETE FROM mysqltx_users", "INSERT INTO mysqltx_users (email) VALUES ('bob')", "TRUNCATE mysqltx_log")
+			testserver.Exec(t, q, "DELETE FROM mysqltx_users", "INSERT INTO mysqltx_users (email) VALUES ('bob')", "TRUNCATE mysqltx_log")
 			return insertUser("bob")(ctx, q)
 		})
 		if !errors.Is(err, mysqltx.ErrTransactionLost) || !mysqltx.IsDuplicateKey(err) {
@@ -214,7 +214,7 @@ func TestGetOrCreateWithDDL(t *testing.T) {
 func TestRowDeletedInBetween(t *testing.T) {
 	db := newDB(t)
 	db.SetMaxOpenConns(0)
-	execAll(t, db, "INSERT INTO mysqltx_users (email) VALUES ('ann')")
+	testserver.Exec(t, db, "INSERT INTO mysqltx_users (email) VALUES ('ann')")
 	err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
 		calls := 0
 		_, created, err := mysqltx.GetOrCreate(ctx, tx,
@@ -226,7 +226,7 @@ func TestRowDeletedInBetween(t *testing.T) {
 			},
 			func(ctx context.Context, q mysqltx.Querier) (int64, error) {
 				if calls++; calls == 2 {
-					execAll(t, tx, "DELETE FROM mysqltx_users")
+					testserver.Exec(t, tx, "DELETE FROM mysqltx_users")
 				}
 				return insertUser("ann")(ctx, q)
 			})
@@ -246,7 +246,7 @@ func TestSavepointsNest(t *testing.T) {
 	db := newDB(t)
 	db.SetMaxOpenConns(0)
 	onEach(t, db, func(t *testing.T, q mysqltx.Querier, _ bool) {
-		execAll(t, db, "DELETE FROM mysqltx_users", "INSERT INTO mysqltx_users (email, phone) VALUES ('ann', '112')")
+		testserver.Exec(t, db, "DELETE FROM mysqltx_users", "INSERT INTO mysqltx_users (email, phone) VALUES ('ann', '112')")
 		_, created, err := mysqltx.GetOrCreate(t.Context(), q, getID("child"), func(ctx context.Context, q mysqltx.Querier) (int64, error) {
 			_, created, err := mysqltx.GetOrCreate(ctx, q, getNothing, insertUser("ann")) // fails, and is undone
 			if _, ok := errors.AsType[*mysqltx.ConflictError](err); !ok || created {
@@ -294,7 +294,7 @@ func TestThePoolWithinATransaction(t *testing.T) {
 		if !created || err != nil {
 			t.Errorf("created %v, %v", created, err)
 		}
-		execAll(t, db, "DELETE FROM mysqltx_users")
+		testserver.Exec(t, db, "DELETE FROM mysqltx_users")
 	}
 }
 
@@ -303,7 +303,7 @@ func TestCreateThatSwallowsADeadlock(t *testing.T) {
 	onBoth(t, testserver.Config{}, func(t *testing.T, s *testserver.Server) {
 		db := open(t, s, "")
 		onEach(t, db, func(t *testing.T, q mysqltx.Querier, inTransaction bool) {
-			execAll(t, db, "DELETE FROM mysqltx_users")
+			testserver.Exec(t, db, "DELETE FROM mysqltx_users")
 			calls := 0
 			_, created, err := mysqltx.GetOrCreate(t.Context(), q, getID("ann"), func(ctx context.Context, q mysqltx.Querier) (int64, error) {
 				calls++

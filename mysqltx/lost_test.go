@@ -56,7 +56,7 @@ func TestRunCommitsNoHalf(t *testing.T) {
 			// half writes before and after the loss, which comes in the first call only.
 			half := func(run runner) (calls, before, after int, err error) {
 				db := open(t, s, "")
-				execAll(t, db, "DELETE FROM mysqltx_log WHERE id > 2")
+				testserver.Exec(t, db, "DELETE FROM mysqltx_log WHERE id > 2")
 				err = run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
 					err := write(ctx, tx, "before")
 					if calls++; calls == 1 {
@@ -133,7 +133,7 @@ func TestRunKnowsACauseThatIsNotReturned(t *testing.T) {
 				return err
 			},
 		} {
-			execAll(t, db, "DELETE FROM mysqltx_log WHERE id > 2")
+			testserver.Exec(t, db, "DELETE FROM mysqltx_log WHERE id > 2")
 			calls := 0
 			err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
 				calls++
@@ -159,14 +159,14 @@ func TestRecordChanged(t *testing.T) {
 	db := openDSN(t, testserver.AnyDSN(t))
 	setUp(t, db)
 	race := func(run runner) (calls, committed int, err error) {
-		execAll(t, db, "DELETE FROM mysqltx_users", "DELETE FROM mysqltx_log WHERE id > 2")
+		testserver.Exec(t, db, "DELETE FROM mysqltx_users", "DELETE FROM mysqltx_log WHERE id > 2")
 		err = run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
 			calls++
 			err := write(ctx, tx, "before")
 			var id int
 			_ = tx.QueryRowContext(ctx, "SELECT id FROM mysqltx_users WHERE id = 7").Scan(&id)
 			if calls == 1 {
-				execAll(t, db, "INSERT INTO mysqltx_users (id, email) VALUES (7, 'ann')")
+				testserver.Exec(t, db, "INSERT INTO mysqltx_users (id, email) VALUES (7, 'ann')")
 			}
 			_, insertErr := tx.ExecContext(ctx, "INSERT INTO mysqltx_users (id, email) VALUES (7, 'bob')")
 			if calls == 1 && number(insertErr) != 1020 && number(insertErr) != 1062 {
@@ -194,7 +194,7 @@ func TestRecordChanged(t *testing.T) {
 		var id int
 		_ = tx.QueryRowContext(ctx, "SELECT id FROM mysqltx_users WHERE id = 8").Scan(&id)
 		if calls == 1 {
-			execAll(t, db, "INSERT INTO mysqltx_users (id, email) VALUES (8, 'eve')")
+			testserver.Exec(t, db, "INSERT INTO mysqltx_users (id, email) VALUES (8, 'eve')")
 		}
 		_, _, err := mysqltx.GetOrCreate(ctx, tx,
 			func(ctx context.Context, q mysqltx.Querier, lock string) (int, error) {

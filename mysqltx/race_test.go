@@ -113,7 +113,7 @@ type outcome struct{ succeeded, created, wrong, vanished, deadlocked int }
 
 // race lets all workers race for all keys.
 func race(t *testing.T, db *sql.DB, w way) (sum outcome) {
-	execAll(t, db, "DELETE FROM mysqltx_users", "DELETE FROM mysqltx_log")
+	testserver.Exec(t, db, "DELETE FROM mysqltx_users", "DELETE FROM mysqltx_log")
 	var mu sync.Mutex
 	ids := map[int]int{} // by key
 	var all sync.WaitGroup

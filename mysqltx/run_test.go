@@ -390,7 +390,7 @@ func TestTablesWithoutTransactions(t *testing.T) {
 	s := testserver.New(t, testserver.Config{})
 	db := open(t, s, "")
 	setUp(t, db)
-	execAll(t, db, "CREATE TABLE myisam (entry VARCHAR(20)) ENGINE=MyISAM")
+	testserver.Exec(t, db, "CREATE TABLE myisam (entry VARCHAR(20)) ENGINE=MyISAM")
 	note := func(ctx context.Context, q mysqltx.Querier) error {
 		_, err := q.ExecContext(ctx, "INSERT INTO myisam VALUES ('x')")
 		return err
@@ -405,7 +405,7 @@ func TestTablesWithoutTransactions(t *testing.T) {
 	}
 	wantText(t, err, "not run again", "ENGINE=InnoDB")
 
-	execAll(t, db, "INSERT INTO mysqltx_users (email) VALUES ('ann')")
+	testserver.Exec(t, db, "INSERT INTO mysqltx_users (email) VALUES ('ann')")
 	calls = 0
 	_, _, err = mysqltx.GetOrCreate(t.Context(), db, getNothing, func(ctx context.Context, q mysqltx.Querier) (int64, error) {
 		calls++
@@ -440,7 +440,7 @@ func TestIsolation(t *testing.T) {
 	onBoth(t, testserver.Config{}, func(t *testing.T, s *testserver.Server) {
 		db := open(t, s, "")
 		for level, want := range map[sql.IsolationLevel]int{sql.LevelRepeatableRead: 2, sql.LevelReadCommitted: 3} {
-			execAll(t, db, "DELETE FROM mysqltx_log WHERE id > 2")
+			testserver.Exec(t, db, "DELETE FROM mysqltx_log WHERE id > 2")
 			err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
 				wantCount(t, tx, "mysqltx_log", 2)
 				err := write(ctx, db, "entry")
@@ -517,7 +517,7 @@ func TestNestedRunLeavesNothing(t *testing.T) {
 	wantCount(t, db, "mysqltx_log WHERE entry = 'undone'", 0)
 	wantCount(t, db, "mysqltx_log WHERE entry = 'kept'", 1)
 
-	execAll(t, db, "INSERT INTO mysqltx_users (email) VALUES ('bob')")
+	testserver.Exec(t, db, "INSERT INTO mysqltx_users (email) VALUES ('bob')")
 	for _, email := range []string{"ann", "bob"} { // created, and colliding
 		err = mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
 			outer := context.WithoutCancel(t.Context()) // which does not know the savepoint
@@ -596,7 +596,7 @@ func TestAnotherTransactionIsLost(t *testing.T) {
 			return 0, loseDeadlock(ctx, db, q)
 		})
 		wantNumber(t, err, 1213)
-		execAll(t, tx, "CREATE TABLE IF NOT EXISTS other (id INT)")
+		testserver.Exec(t, tx, "CREATE TABLE IF NOT EXISTS other (id INT)")
 		return nil
 	})
 	if calls != 1 || !errors.Is(err, mysqltx.ErrTransactionLost) {

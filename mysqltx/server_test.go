@@ -31,7 +31,7 @@ func onBoth(t *testing.T, cfg testserver.Config, test func(t *testing.T, s *test
 func setUp(t *testing.T, db *sql.DB) {
 	const drop = "DROP TABLE IF EXISTS mysqltx_users, mysqltx_log"
 	t.Cleanup(func() { _, _ = db.Exec(drop) })
-	execAll(t, db, drop,
+	testserver.Exec(t, db, drop,
 		"CREATE TABLE mysqltx_users (id INT AUTO_INCREMENT PRIMARY KEY, email VARCHAR(50) NOT NULL, phone VARCHAR(20), UNIQUE KEY by_email (email), UNIQUE KEY by_phone (phone)) ENGINE=InnoDB",
 		"CREATE TABLE mysqltx_log (id INT AUTO_INCREMENT PRIMARY KEY, entry VARCHAR(50) NOT NULL) ENGINE=InnoDB",
 		"INSERT INTO mysqltx_log VALUES (1, 'one'), (2, 'two')")
@@ -51,15 +51,6 @@ func openDSN(t *testing.T, dsn string) *sql.DB {
 	}
 	t.Cleanup(func() { _ = db.Close() })
 	return db
-}
-
-func execAll(t *testing.T, q mysqltx.Querier, statements ...string) {
-	t.Helper()
-	for _, statement := range statements {
-		if _, err := q.ExecContext(t.Context(), statement); err != nil {
-			t.Fatalf("%s: %v", statement, err)
-		}
-	}
 }
 
 func count(t *testing.T, q mysqltx.Querier, what string) (n int) {

@@ -10,6 +10,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/mysqlinit/mysqlinit"
+	"github.com/mysqlinit/mysqlinit/internal/testserver"
 	"github.com/mysqlinit/mysqlinit/mysqltx"
 )
 
@@ -48,15 +49,6 @@ func opened(t *testing.T, db *sql.DB, err error) *sql.DB {
 	return db
 }
 
-func exec(t *testing.T, q mysqltx.Querier, statements ...string) {
-	t.Helper()
-	for _, statement := range statements {
-		if _, err := q.ExecContext(t.Context(), statement); err != nil {
-			t.Fatalf("%s: %v", statement, err)
-		}
-	}
-}
-
 // read returns the value of an expression, "" for NULL.
 func read(ctx context.Context, q mysqltx.Querier, expr string) (string, error) {
 	var value sql.NullString
@@ -77,7 +69,7 @@ func table(t *testing.T, db *sql.DB, name, columns string) string {
 	t.Helper()
 	name = "mysqlinit_" + name
 	drop := "DROP TABLE IF EXISTS " + name
-	exec(t, db, drop, "CREATE TABLE "+name+" ("+columns+") ENGINE=InnoDB")
+	testserver.Exec(t, db, drop, "CREATE TABLE "+name+" ("+columns+") ENGINE=InnoDB")
 	t.Cleanup(func() {
 		if _, err := db.ExecContext(context.WithoutCancel(t.Context()), drop); err != nil {
 			t.Error(err)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
 // policies tries each binlog policy, with each account, under each global format.
@@ -22,7 +24,7 @@ func (s *suite) policies(t *testing.T) string {
 	}
 	for _, format := range formats {
 		if len(formats) > 1 {
-			exec(t, root, "SET GLOBAL binlog_format = '"+format+"'")
+			testserver.Exec(t, root, "SET GLOBAL binlog_format = '"+format+"'")
 		}
 		for _, a := range accounts {
 			t.Run(fmt.Sprintf("%s, may set %v", format, a.maySet), func(t *testing.T) { s.policiesOf(t, a, format) })

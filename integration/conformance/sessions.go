@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+
+	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
 // account is one of the target's.
@@ -146,7 +148,7 @@ func (s *suite) verify(t *testing.T) string {
 	}
 	root := openPlain(t, s.Root)
 	const drop = "DROP PROCEDURE IF EXISTS mysqlinit_drift"
-	exec(t, root, drop, "CREATE PROCEDURE mysqlinit_drift() SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE")
+	testserver.Exec(t, root, drop, "CREATE PROCEDURE mysqlinit_drift() SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE")
 	t.Cleanup(func() { _, _ = root.ExecContext(context.WithoutCancel(t.Context()), drop) })
 	err := open(t, s.Root, "verify=true&initCommand=CALL+mysqlinit_drift()").PingContext(t.Context())
 	wantInitError(t, err, 0, "SERIALIZABLE instead of READ-COMMITTED")
@@ -162,7 +164,7 @@ func (s *suite) guard(t *testing.T) string {
 		changes = append(changes, "SET SESSION binlog_format = 'MIXED'")
 	}
 	for _, change := range changes {
-		exec(t, db, change)
+		testserver.Exec(t, db, change)
 		for expr, want := range map[string]string{s.level(): "READ-COMMITTED", "@@time_zone": "+03:00", "@@autocommit": "1"} {
 			if got, err := read(t.Context(), db, expr); err != nil || got != want {
 				t.Errorf("after %s %s is %q, want %q; %v", change, expr, got, want, err)

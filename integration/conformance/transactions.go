@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mysqlinit/mysqlinit/internal/testserver"
 	"github.com/mysqlinit/mysqlinit/mysqltx"
 )
 
@@ -20,7 +21,7 @@ const logColumns = "id INT AUTO_INCREMENT PRIMARY KEY, entry VARCHAR(50) NOT NUL
 func logTable(t *testing.T, db *sql.DB) string {
 	t.Helper()
 	name := table(t, db, "log", logColumns)
-	exec(t, db, "INSERT INTO "+name+" VALUES (1, 'one'), (2, 'two')")
+	testserver.Exec(t, db, "INSERT INTO "+name+" VALUES (1, 'one'), (2, 'two')")
 	return name
 }
 

@@ -21,7 +21,7 @@ const createTable = "CREATE TABLE rows_written (id INT PRIMARY KEY) ENGINE=InnoD
 func TestServerOfAnotherDialect(t *testing.T) {
 	old, current := servers.New(t, servers.MySQL56).Nodes[0], servers.New(t, servers.MySQL97).Nodes[0]
 	for _, n := range []*servers.Node{old, current} {
-		exec(t, openNode(t, n), createTable)
+		testserver.Exec(t, openNode(t, n), createTable)
 	}
 	a := proxy.New(t, old.Addr)
 	l, stop := start(t, a, testserver.Root, "time_zone="+url.QueryEscape("'+03:00'"), 0, session{"READ-COMMITTED", "ROW"})
@@ -44,14 +44,14 @@ func TestServerOfAnotherDialect(t *testing.T) {
 func TestPrimaryTurnsReadOnly(t *testing.T) {
 	d := servers.New(t, servers.Replica)
 	primary, second := openNode(t, d.Nodes[0]), openNode(t, d.Nodes[1])
-	exec(t, primary, createTable)
+	testserver.Exec(t, primary, createTable)
 	a := proxy.New(t, d.Nodes[0].Addr)
 	// As an account that read_only stops, and may not set binlog_format.
 	l, stop := start(t, a, testserver.App, "rejectReadOnly=true", 0, session{"READ-COMMITTED", "MIXED"})
 	l.await(t, "", 100)
-	exec(t, primary, "SET GLOBAL read_only = 1")
+	testserver.Exec(t, primary, "SET GLOBAL read_only = 1")
 	awaitSame(t, primary, second, "@@GLOBAL.gtid_current_pos")
-	exec(t, second, "STOP SLAVE", "SET GLOBAL read_only = 0")
+	testserver.Exec(t, second, "STOP SLAVE", "SET GLOBAL read_only = 0")
 	a.To(d.Nodes[1].Addr)
 	l.await(t, "", 100)
 	stop()
@@ -76,7 +76,7 @@ func awaitSame(t *testing.T, one, other *sql.DB, expr string) {
 // A Galera node is killed under load; the address leads to another.
 func TestGaleraNodeIsKilled(t *testing.T) {
 	d := servers.New(t, servers.Galera)
-	exec(t, openNode(t, d.Nodes[0]), createTable)
+	testserver.Exec(t, openNode(t, d.Nodes[0]), createTable)
 	a := proxy.New(t, d.Nodes[0].Addr)
 	l, stop := start(t, a, testserver.Root, "", 0, session{"READ-COMMITTED", "ROW"})
 	l.await(t, "", 100)
@@ -105,7 +105,7 @@ func TestServerComesBackWithAnotherFormat(t *testing.T) {
 		}
 	}
 	restart("MIXED")
-	exec(t, openNode(t, node), createTable)
+	testserver.Exec(t, openNode(t, node), createTable)
 	a := proxy.New(t, node.Addr)
 	app, stopApp := start(t, a, testserver.App, "connectTimeout=5s", 0, session{"READ-COMMITTED", settled})
 	app.await(t, "", 50)

@@ -238,12 +238,3 @@ func openNode(t *testing.T, n *servers.Node) *sql.DB {
 	t.Cleanup(func() { _ = db.Close() })
 	return db
 }
-
-func exec(t *testing.T, db *sql.DB, statements ...string) {
-	t.Helper()
-	for _, statement := range statements {
-		if _, err := db.ExecContext(t.Context(), statement); err != nil {
-			t.Fatalf("%s: %v", statement, err)
-		}
-	}
-}

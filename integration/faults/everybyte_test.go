@@ -54,7 +54,7 @@ func TestEveryByte(t *testing.T) {
 		admin := openDB(t, s.DSN(testserver.Root, ""))
 		admin.SetMaxOpenConns(1)
 		for n := range connectingAtOnce {
-			exec(t, admin, fmt.Sprintf("CREATE USER faulty%d IDENTIFIED BY 'password'", n), fmt.Sprintf("GRANT ALL ON *.* TO faulty%d", n))
+			testserver.Exec(t, admin, fmt.Sprintf("CREATE USER faulty%d IDENTIFIED BY 'password'", n), fmt.Sprintf("GRANT ALL ON *.* TO faulty%d", n))
 		}
 		for _, login := range logins {
 			if login.mysql == mysql {
@@ -235,15 +235,6 @@ func openDB(t *testing.T, dsn string) *sql.DB {
 	}
 	t.Cleanup(func() { _ = db.Close() })
 	return db
-}
-
-func exec(t *testing.T, db *sql.DB, statements ...string) {
-	t.Helper()
-	for _, statement := range statements {
-		if _, err := db.ExecContext(t.Context(), statement); err != nil {
-			t.Fatalf("%s: %v", statement, err)
-		}
-	}
 }
 
 // wantNoGoroutines checks, when the test has ended, that all that it began has.

@@ -115,7 +115,7 @@ func newWorld(t *testing.T) *world {
 		s := testserver.New(t, testserver.Config{MySQL: mysql, Binlog: "MIXED", Args: []string{"--innodb-lock-wait-timeout=1", "--lock-wait-timeout=5"}})
 		admin := openDB(t, s.DSN(testserver.Root, ""))
 		admin.SetMaxOpenConns(1)
-		exec(t, admin,
+		testserver.Exec(t, admin,
 			"CREATE USER faulty", "GRANT ALL ON *.* TO faulty", "CREATE USER faultyapp", "GRANT ALL ON test.* TO faultyapp",
 			"CREATE TABLE written (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(60)) ENGINE=InnoDB",
 			"CREATE PROCEDURE drift() SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE",

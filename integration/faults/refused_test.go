@@ -17,7 +17,7 @@ func TestRefused(t *testing.T) {
 	s := testserver.New(t, testserver.Config{Args: []string{"--max-connections=10", "--max-heap-table-size=16384"}})
 	admin := openDB(t, s.DSN(testserver.Root, ""))
 	admin.SetMaxOpenConns(1)
-	exec(t, admin,
+	testserver.Exec(t, admin,
 		"CREATE USER faulty IDENTIFIED BY 'password'", "GRANT ALL ON test.* TO faulty",
 		"CREATE TABLE small (filler CHAR(255)) ENGINE=MEMORY")
 	for range 10 {
@@ -38,7 +38,7 @@ func TestRefused(t *testing.T) {
 		{1114, "faulty:password", "&initCommand=INSERT+INTO+small+SELECT+'full'+FROM+seq_1_to_10000", true},
 	} {
 		if refusal.number != 1040 {
-			exec(t, admin, "SET GLOBAL max_connections = 500")
+			testserver.Exec(t, admin, "SET GLOBAL max_connections = 500")
 		}
 		f := newFaulty(t, s, refusal.account, "", refusal.params)
 		f.Set(nil)

@@ -26,7 +26,7 @@ func TestSoak(t *testing.T) {
 	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
 	admin := openDB(t, s.DSN(testserver.Root, ""))
 	admin.SetMaxOpenConns(1)
-	exec(t, admin, "CREATE USER faulty", "GRANT ALL ON *.* TO faulty")
+	testserver.Exec(t, admin, "CREATE USER faulty", "GRANT ALL ON *.* TO faulty")
 	wantNoGoroutines(t)
 	before := connectionsOf(t, admin)
 	var pools []*sql.DB

@@ -90,6 +90,19 @@ func AnyDSN(tb TB) string {
 	return New(tb, Config{Binlog: "MIXED"}).DSN(App, "")
 }
 
+// Exec runs statements on a pool, a connection or a transaction, and fails the test
+// where one fails.
+func Exec(tb TB, on interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}, statements ...string) {
+	tb.Helper()
+	for _, statement := range statements {
+		if _, err := on.ExecContext(tb.Context(), statement); err != nil {
+			tb.Fatal(statement+":", err)
+		}
+	}
+}
+
 // New starts a server that ends with the test, and fails the test where it
 // cannot. A test is skipped, never in CI, for somebody who tests with a server of
 // their own and has no program to start another, and where there is no MySQL,
