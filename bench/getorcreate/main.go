@@ -29,8 +29,8 @@ type load struct {
 
 var loads = []load{
 	{"there", "the row is there", func(_, _, _, i int) string { return fmt.Sprintf("there-%d", i%100) }},
-	{"cold", "each asks for a row that is not there, and that nobody else asks for", func(m, r, w, i int) string { return fmt.Sprintf("cold-%d-%d-%d-%d", m, r, w, i) }},
-	{"hot", "all ask for the same rows, in the same order, which are not there at first", func(m, r, _, i int) string { return fmt.Sprintf("hot-%d-%d-%d", m, r, i) }},
+	{"cold", "each call asks for a row that is not there and that no other call asks for", func(m, r, w, i int) string { return fmt.Sprintf("cold-%d-%d-%d-%d", m, r, w, i) }},
+	{"hot", "all workers ask for the same rows in the same order; the rows are not there at first", func(m, r, _, i int) string { return fmt.Sprintf("hot-%d-%d-%d", m, r, i) }},
 }
 
 var workerCounts = []int{1, 4, 16, 64}

@@ -48,7 +48,7 @@ var connecting = []contender{
 	{"plain driver", false, openPlain("")},
 	{"plain driver, variables in the DSN", true, func(s server) (*sql.DB, error) { return sql.Open("mysql", s.dsn("root", s.variables())) }},
 	{"two SETs after connecting", true, openAfterConnect(server.sets)},
-	{"AfterConnect of one's own, one SET", true, openAfterConnect(func(s server) []string {
+	{"your own AfterConnect, one SET", true, openAfterConnect(func(s server) []string {
 		return []string{"SET " + s.isolation + " = 'READ-COMMITTED', binlog_format = 'ROW'"}
 	})},
 	{"sqlmw, ConnectorConnect with two SETs", true, openSqlmw(true)},

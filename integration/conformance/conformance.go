@@ -42,7 +42,7 @@ var checks = []check{
 	{"init commands", (*suite).initCommands},
 	{"verify", (*suite).verify},
 	{"guard", (*suite).guard},
-	{"race: the loser hears", (*suite).loserHears},
+	{"race: the loser gets", (*suite).loserHears},
 	{"race, plain driver: lost", (*suite).racePlain},
 	{"race, mysqlinit: lost", (*suite).racePrepared},
 	{"GetOrCreate, 4 racers, 100 keys", (*suite).getOrCreate},

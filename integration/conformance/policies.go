@@ -32,10 +32,10 @@ func (s *suite) policies(t *testing.T) string {
 	}
 	cell := "ok under " + strings.Join(formats, ", ")
 	if s.Want != nil && s.Want.FixedFormat != 0 {
-		cell += fmt.Sprintf("; another: %d", s.Want.FixedFormat)
+		cell += fmt.Sprintf("; other formats: %d", s.Want.FixedFormat)
 	}
 	if s.Want != nil && s.Want.OnlyRow != 0 {
-		cell += fmt.Sprintf("; writes but in ROW: %d", s.Want.OnlyRow)
+		cell += fmt.Sprintf("; writes except in ROW: %d", s.Want.OnlyRow)
 	}
 	return cell
 }

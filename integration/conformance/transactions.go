@@ -87,7 +87,7 @@ func (s *suite) swallowedDeadlock(t *testing.T) string {
 		t.Errorf("got %v, want ErrTransactionLost", err)
 	}
 	wantValue(t, db, "COUNT(*) FROM "+name+" WHERE entry IN ('before', 'after')", "0")
-	return "no half committed"
+	return "nothing half committed"
 }
 
 // loseDeadlock makes tx the victim of a deadlock, and returns what its statement failed

@@ -49,7 +49,7 @@ func (f *tally) ended(took, connectTimeout time.Duration) {
 func (f *tally) waited(callers, pool int, last, connectTimeout time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.storm = fmt.Sprintf("last of %d callers of a hanging server (%d connections) after %.0f × connectTimeout", callers, pool, float64(last)/float64(connectTimeout))
+	f.storm = fmt.Sprintf("last of %d callers of a hanging server (%d connections) answered after %.0f × connectTimeout", callers, pool, float64(last)/float64(connectTimeout))
 }
 
 // soaked notes what a soak has seen.

@@ -50,7 +50,7 @@ func run(t *testing.T, k servers.Kind, command string) column {
 	d, err := k.Start(t.Context())
 	switch {
 	case errors.Is(err, servers.ErrNotToBeHad):
-		c.version = "not to be had"
+		c.version = "not available"
 		if os.Getenv("CI") == "" {
 			t.Log(err)
 			return c

@@ -15,7 +15,7 @@ import (
 // Router is a proxy that shares a server's connections among clients.
 var Router = Kind{
 	Name:  "Router",
-	About: "MySQL Router before MySQL 9.7, with connection sharing and no delay: a server's connection serves another client as soon as a statement has ended",
+	About: "MySQL Router in front of MySQL 9.7, with connection sharing and no delay: a server's connection serves another client as soon as a statement has ended",
 	Facts: conformance.Facts{Isolation: "transaction_isolation", LogBin: true, Format: "ROW", Race: conformance.Vanished},
 	start: startRouter,
 }

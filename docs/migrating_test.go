@@ -1,4 +1,4 @@
-package mysqlinit_test
+package docs
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-// The code of docs/migrating.md. TestDocsCodeCompiles compares.
+// This is the code of docs/migrating.md. TestDocsCodeCompiles compares the two.
 
 func openDSNBefore() (*sql.DB, error) {
 	db, err := sql.Open("mysql", "user:password@tcp(db:3306)/app?transaction_isolation=%27READ-COMMITTED%27&lock_wait_timeout=60")
@@ -94,8 +94,7 @@ func TestMigratingConnector(t *testing.T) {
 	}
 }
 
-// wantMigrated fails where a session has not what every line of docs/migrating.md asks
-// for.
+// wantMigrated fails unless a session has what every line of docs/migrating.md asks for.
 func wantMigrated(t *testing.T, what string, db *sql.DB) {
 	t.Helper()
 	var session string

@@ -1,4 +1,4 @@
-package mysqlinit_test
+package docs
 
 import (
 	"go/ast"
@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// TestEveryExportedNameIsDocumented looks at each package that others can import: a
-// doc comment for every name, and an example for every function and option.
+// TestEveryExportedNameIsDocumented wants, in each package that others can import, a doc
+// comment for every exported name and an example for every function and option.
 func TestEveryExportedNameIsDocumented(t *testing.T) {
 	packages := importable(t)
 	if len(packages) < 3 {
@@ -122,7 +122,8 @@ func wantDoc(t *testing.T, name, text string) {
 	}
 }
 
-// wantFuncs wants an example of each function; methods are shown by those of their types.
+// wantFuncs wants a comment on each function and method, and an example of each
+// function. The examples of a type show its methods.
 func wantFuncs(t *testing.T, receiver string, funcs []*doc.Func) {
 	t.Helper()
 	for _, f := range funcs {
@@ -133,7 +134,8 @@ func wantFuncs(t *testing.T, receiver string, funcs []*doc.Func) {
 	}
 }
 
-// wantValues takes the comment of a group, of a line above a name, or beside it.
+// wantValues wants a comment on each constant and variable: on its group, above its name
+// or after it.
 func wantValues(t *testing.T, groups ...[]*doc.Value) {
 	t.Helper()
 	for _, values := range groups {

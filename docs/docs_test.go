@@ -1,7 +1,10 @@
-package mysqlinit_test
+// Package docs has the tests of the documents and of the doc comments. It has no
+// other code.
+package docs
 
 import (
 	"fmt"
+	"log"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -19,7 +22,17 @@ var (
 	link = regexp.MustCompile(`\]\(([^)\s]+)\)|(?m)^\[[^\]]+\]: (\S+)$`)
 )
 
-// documents returns the text of each Markdown file, by name.
+// TestMain moves to the root of the repository, so that every test names files as
+// the documents' readers do.
+func TestMain(m *testing.M) {
+	if err := os.Chdir(".."); err != nil {
+		log.Fatal(err)
+	}
+	os.Exit(m.Run())
+}
+
+// documents returns the text of each Markdown file of the repository by the file's
+// name.
 func documents(t *testing.T) map[string]string {
 	t.Helper()
 	texts := map[string]string{}
@@ -38,14 +51,15 @@ func documents(t *testing.T) map[string]string {
 	return texts
 }
 
-// TestDocsCodeCompiles looks for each block of Go in README.md and docs in some file
-// of Go, which the compiler has read. Indentation and alignment do not count. A blank line, or a
-// line of "…", stands for what is left out: the parts around it may come from different files.
+// TestDocsCodeCompiles looks for each block of Go of a document in the Go files, which
+// the compiler has read. Indentation and alignment do not count. A blank line or a line
+// of "…" stands for code that is left out, and the parts around it can come from
+// different files.
 func TestDocsCodeCompiles(t *testing.T) {
 	var compiled strings.Builder
 	walk(t, func(name string) {
-		// Files with build tags too, so this reads text.
-		if filepath.Ext(name) == ".go" && name != "docs_test.go" {
+		// As text, so that files with build tags count too.
+		if filepath.Ext(name) == ".go" && filepath.ToSlash(name) != "docs/docs_test.go" {
 			text, err := os.ReadFile(name)
 			if err != nil {
 				t.Fatal(err)
@@ -63,7 +77,7 @@ func TestDocsCodeCompiles(t *testing.T) {
 			for part := range strings.SplitSeq(strings.ReplaceAll("\n"+flat(block[2])+"\n", "\n…\n", "\n\n"), "\n\n") {
 				part = strings.Trim(part, "\n")
 				if !strings.Contains(compiled.String(), "\n"+part+"\n") {
-					t.Errorf("%s: this stands in no file of Go: put it into an example, or write … for what is left out\n%s", name, part)
+					t.Errorf("%s: no Go file has this code: put it into an example, or write … for what is left out\n%s", name, part)
 				}
 			}
 		}
@@ -73,7 +87,7 @@ func TestDocsCodeCompiles(t *testing.T) {
 	}
 }
 
-// flat is a text without what differs by where it stands.
+// flat removes indentation and alignment from a text.
 func flat(text string) string {
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {
@@ -121,7 +135,7 @@ func TestDocsIndexNamesEachDocument(t *testing.T) {
 	}
 }
 
-// links returns where a document leads within the repository.
+// links returns the targets of a document's links into the repository.
 func links(text string) (targets []string) {
 	text = inlineCode.ReplaceAllString(fence.ReplaceAllString(text, ""), "")
 	for _, match := range link.FindAllStringSubmatch(text, -1) {
@@ -144,8 +158,8 @@ func resolve(document, target string) (name, anchor string, err error) {
 	return filepath.ToSlash(filepath.Join(filepath.Dir(document), name)), anchor, nil
 }
 
-// anchors returns those that GitHub gives a document's headings: in lower case, of words
-// and hyphens, and with a number from the second on.
+// anchors returns the anchors that GitHub gives a document's headings: lower case, words
+// and hyphens only, and a number after the second and later headings of the same text.
 func anchors(text string) map[string]bool {
 	found := map[string]bool{}
 	for _, match := range heading.FindAllStringSubmatch(fence.ReplaceAllString(text, ""), -1) {
