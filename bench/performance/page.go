@@ -246,7 +246,7 @@ func modules() string {
 	return strings.Join(found, ", ")
 }
 
-// cpuName returns the processor's name, or "" if the system doesn't tell.
+// cpuName returns the processor's name, or "" if the system doesn't report it.
 func cpuName() string {
 	text, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {
