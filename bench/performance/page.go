@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// target is what the project wants to reach, and what it did.
+// target is a figure that the project aims for, and what was measured.
 type target struct {
 	want, got string
 	met       bool
@@ -47,7 +47,7 @@ func (m measured) tripsOf(name string) trips {
 	return m.trips[slices.IndexFunc(m.trips, func(t trips) bool { return t.name == name })]
 }
 
-// targets compares with what was aimed at.
+// targets compares the measurements with the targets.
 func (m measured) targets() (all []target) {
 	add := func(want, got string, met bool) { all = append(all, target{want, got, met}) }
 	bare, withVariable := m.tripsOf(ours).later, m.tripsOf("mysqlinit, a variable in the DSN").later
@@ -78,7 +78,7 @@ func (m measured) targets() (all []target) {
 	return all
 }
 
-// page is the whole document. The plots are in a folder, or nowhere.
+// page returns the whole document. It shows the plots of that folder; with "" it shows none.
 func page(all []measured, e effort, plots string) string {
 	var b strings.Builder
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format, args...) }
@@ -176,7 +176,7 @@ func plotName(k int, name string) string {
 	return name + "-" + []string{"mariadb", "mysql"}[k] + ".svg"
 }
 
-// table has a line for each size.
+// table returns a Markdown table with a line for each size.
 func (g grown) table(size, format string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "| %s | %s |\n|--:|%s\n", size, strings.Join(g.names, " | "), strings.Repeat("--:|", len(g.names)))
@@ -190,7 +190,7 @@ func (g grown) table(size, format string) string {
 	return b.String()
 }
 
-// drawAll writes the plots.
+// drawAll writes the plots into the folder.
 func drawAll(folder string, all []measured) error {
 	for k, m := range all {
 		path := func(name string) string { return filepath.Join(folder, plotName(k, name)) }
@@ -246,7 +246,7 @@ func modules() string {
 	return strings.Join(found, ", ")
 }
 
-// cpuName is the processor's, where the system tells.
+// cpuName returns the processor's name, or "" if the system doesn't report it.
 func cpuName() string {
 	text, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {

@@ -20,7 +20,8 @@ var Router = Kind{
 	start: startRouter,
 }
 
-// Sharing needs TLS on both sides of the Router. It takes the server's certificate for its own.
+// routerConfig shares connections, which needs TLS on both sides of the Router. The Router
+// uses the server's certificate as its own.
 const routerConfig = `[DEFAULT]
 plugin_folder = %[1]s
 logging_folder =
