@@ -1,10 +1,14 @@
 package inspect
 
 import (
+	"cmp"
+	"database/sql"
 	"slices"
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/mysqlinit/mysqlinit/internal/sysvar"
 )
 
 // facts is what Session has read. The names of variables and columns are in
@@ -60,20 +64,24 @@ func mentions(text string, words ...string) bool {
 // isolation returns the level among the variables of a session or a server,
 // which have it under one of two names.
 func isolation(variables map[string]string) string {
-	if level := variables["transaction_isolation"]; level != "" {
-		return level
-	}
-	return variables["tx_isolation"]
+	return cmp.Or(variables[sysvar.TransactionIsolation], variables[sysvar.TxIsolation])
 }
 
-// needsRowLog reports whether an isolation level cannot write while the session
-// logs in STATEMENT format.
-func needsRowLog(isolation string) bool {
-	return isolation == "READ-COMMITTED" || isolation == "READ-UNCOMMITTED"
+func isRepeatableRead(variables map[string]string) bool {
+	level, _ := sysvar.ParseLevel(isolation(variables))
+	return level == sql.LevelRepeatableRead
 }
 
-// refusesStatement reports whether the server refuses STATEMENT with those
-// levels. It does if its binary log is on; in a Galera cluster it always does.
+// needsRowLog reports whether the isolation level among the variables is one that
+// InnoDB does not log in STATEMENT format.
+func needsRowLog(variables map[string]string) bool {
+	level, _ := sysvar.ParseLevel(isolation(variables))
+	return sysvar.NeedsRowLog(level)
+}
+
+// refusesStatement reports whether the server refuses to write at such a level if
+// the format is STATEMENT. It does if its binary log is on; in a Galera cluster
+// it always does.
 func (f *facts) refusesStatement() bool { return f.on("log_bin") || f.on("wsrep_on") }
 
 // logsUpdates reports whether a replica writes the changes it receives to its

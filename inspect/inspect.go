@@ -6,6 +6,8 @@ import (
 	"errors"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/mysqlinit/mysqlinit/internal/sysvar"
 )
 
 // Option changes what [Session] looks at.
@@ -71,7 +73,7 @@ func (f *facts) report() *Report {
 func stateOf(variables map[string]string) State {
 	return State{
 		Isolation:    isolation(variables),
-		BinlogFormat: variables["binlog_format"],
+		BinlogFormat: variables[sysvar.BinlogFormat],
 		Autocommit:   variables["autocommit"],
 		SQLMode:      variables["sql_mode"],
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/mysqlinit/mysqlinit/internal/sysvar"
 )
 
 // This file compares the variables that a DSN sets with the session.
@@ -48,7 +50,7 @@ func ignoredVariables(cfg *mysql.Config, session map[string]string) (found []str
 // differ reports whether a session's value is certainly not the wanted one.
 func differ(name, want, got string) bool {
 	switch name {
-	case "transaction_isolation", "tx_isolation", "binlog_format":
+	case sysvar.TransactionIsolation, sysvar.TxIsolation, sysvar.BinlogFormat:
 		text, ok := unquote(want)
 		return ok && !strings.EqualFold(text, got)
 	case "time_zone":

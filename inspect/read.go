@@ -7,15 +7,17 @@ import (
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/mysqlinit/mysqlinit/internal/sysvar"
 )
 
 // variables are the ones that the rules look at. No server has all of them.
-var variables = strings.Fields(`
-	autocommit binlog_do_db binlog_format binlog_ignore_db group_replication_group_name init_connect
+var variables = append(strings.Fields(`
+	autocommit binlog_do_db binlog_ignore_db group_replication_group_name init_connect
 	innodb_deadlock_detect innodb_read_only innodb_rollback_on_timeout innodb_snapshot_isolation log_bin
 	log_replica_updates log_slave_updates max_binlog_cache_size port read_only replicate_do_db
-	replicate_ignore_db sql_mode super_read_only transaction_isolation tx_isolation version_comment
-	wait_timeout wsrep_on wsrep_sync_wait`)
+	replicate_ignore_db sql_mode super_read_only version_comment wait_timeout wsrep_on
+	wsrep_sync_wait`), sysvar.TransactionIsolation, sysvar.TxIsolation, sysvar.BinlogFormat)
 
 // systemSchemas are the server's own. Nobody can cure their tables.
 var systemSchemas = []string{"mysql", "sys", "performance_schema", "information_schema"}

@@ -4,13 +4,15 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/mysqlinit/mysqlinit/internal/sysvar"
 )
 
 // This file has the rules about the binary log and its replicas.
 
 func binlogStatement(f *facts) *Finding {
-	thisSession := f.session["binlog_format"] == "STATEMENT"
-	newSessions := f.global["binlog_format"] == "STATEMENT"
+	thisSession := f.session[sysvar.BinlogFormat] == "STATEMENT"
+	newSessions := f.global[sysvar.BinlogFormat] == "STATEMENT"
 	if !thisSession && !newSessions || !f.refusesStatement() {
 		return nil
 	}
@@ -22,8 +24,8 @@ func binlogStatement(f *facts) *Finding {
 	}
 	if thisSession {
 		finding.Severity, finding.What = Error, "this session logs in STATEMENT format"
-		if level := isolation(f.session); !needsRowLog(level) {
-			finding.Why += "; this session is " + level + " and can write"
+		if !needsRowLog(f.session) {
+			finding.Why += "; this session is " + isolation(f.session) + " and can write"
 		}
 	}
 	return finding
@@ -44,7 +46,7 @@ func (f *facts) statementCureInClient() string {
 }
 
 func binlogFormatFixed(f *facts) *Finding {
-	format, known := f.session["binlog_format"]
+	format, known := f.session[sysvar.BinlogFormat]
 	if !known || f.maySetBinlogFormat() || f.grants == nil {
 		return nil
 	}
@@ -59,7 +61,7 @@ func binlogFormatFixed(f *facts) *Finding {
 }
 
 func replicaStatement(f *facts) *Finding {
-	if !f.isReplica() || f.isMariaDB() || f.global["binlog_format"] != "STATEMENT" || !f.on("log_bin") || !f.logsUpdates() {
+	if !f.isReplica() || f.isMariaDB() || f.global[sysvar.BinlogFormat] != "STATEMENT" || !f.on("log_bin") || !f.logsUpdates() {
 		return nil
 	}
 	return &Finding{

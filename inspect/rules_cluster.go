@@ -3,6 +3,8 @@ package inspect
 import (
 	"fmt"
 	"strings"
+
+	"github.com/mysqlinit/mysqlinit/internal/sysvar"
 )
 
 // This file has the rules about servers that are one of several: replicas,
@@ -77,7 +79,7 @@ func galeraPrepared(f *facts) *Finding {
 }
 
 func groupReplicationFormat(f *facts) *Finding {
-	format := f.session["binlog_format"]
+	format := f.session[sysvar.BinlogFormat]
 	if len(f.member) == 0 || format == "" || format == "ROW" {
 		return nil
 	}

@@ -7,7 +7,7 @@ import (
 // This file has the rules about transactions, and about what sets sessions up.
 
 func serverRepeatableRead(f *facts) *Finding {
-	if isolation(f.global) != "REPEATABLE-READ" {
+	if !isRepeatableRead(f.global) {
 		return nil
 	}
 	return &Finding{
@@ -19,7 +19,7 @@ func serverRepeatableRead(f *facts) *Finding {
 }
 
 func snapshotIsolation(f *facts) *Finding {
-	if !isOn(f.session["innodb_snapshot_isolation"]) || isolation(f.session) != "REPEATABLE-READ" {
+	if !isOn(f.session["innodb_snapshot_isolation"]) || !isRepeatableRead(f.session) {
 		return nil
 	}
 	return &Finding{

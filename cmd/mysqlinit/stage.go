@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/mysqlinit/mysqlinit/internal/sysvar"
 )
 
 // stage is what all acts of the race play on: a table, and two pools that reach
@@ -54,7 +56,7 @@ func (st *stage) connect(ctx context.Context, db *sql.DB) (a, b *actor, done fun
 // isolationLevel reads a session's level. Servers know the variable under one of
 // two names, or both.
 func isolationLevel(ctx context.Context, conn *sql.Conn) (level string, err error) {
-	for _, name := range []string{"transaction_isolation", "tx_isolation"} {
+	for _, name := range []string{sysvar.TransactionIsolation, sysvar.TxIsolation} {
 		if err = conn.QueryRowContext(ctx, "SELECT @@SESSION."+name).Scan(&level); err == nil {
 			return strings.ReplaceAll(level, "-", " "), nil
 		}
