@@ -9,10 +9,18 @@ help: ## List the targets
 demo: server ## See the race that this driver cures, on a throwaway server
 	@$(GO) run ./cmd/mysqlinit race
 
-test: server mysql ## Run all tests with the race detector, on throwaway servers
-	$(GO) test $(RACE) -shuffle=on -count=1 ./...
-	cd integration && $(GO) test $(RACE) -shuffle=on -count=1 ./...
-	cd examples/signup && $(GO) test $(RACE) -shuffle=on -count=1 ./...
+# What only make ecosystem needs is not compiled: ORMs.
+define test-all
+	$(GO) test $(RACE) -shuffle=on -count=1 $(1) ./...
+	cd integration && $(GO) test $(RACE) -shuffle=on -count=1 $(1) $$($(GO) list ./... | grep -v /ecosystem)
+	cd examples/signup && $(GO) test $(RACE) -shuffle=on -count=1 $(1) ./...
+endef
+
+test: server mysql ## Run all tests with the race detector on throwaway servers, slow tests in their short form (2 minutes)
+	$(call test-all,-short)
+
+test-long: server mysql ## Run all tests in full (8 minutes)
+	$(call test-all)
 
 matrix: ## Run the conformance suite and failovers on nine deployments, into docs/servers.md (3 minutes; at first it fetches 0.4 GB)
 	cd integration/servers && $(GO) test $(RACE) -tags=matrix -count=1 -timeout=10m

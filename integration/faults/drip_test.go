@@ -46,6 +46,7 @@ func TestDrip(t *testing.T) {
 		s := testserver.New(t, testserver.Config{MySQL: mysql, Binlog: "MIXED", TLS: true})
 		for _, tls := range []string{"", "&tls=skip-verify"} {
 			t.Run(map[bool]string{true: "MySQL", false: "MariaDB"}[mysql]+tls, func(t *testing.T) {
+				t.Parallel()
 				slow := newFaulty(t, s, testserver.Root, dripping(t, s.Addr, 50), tls)
 				conn, err := slow.checkout(t.Context())
 				if err != nil {
