@@ -24,15 +24,40 @@ var fragments = strings.Split("SET|set |SESSION |LOCAL |@@|@@SESSION.|@@LOCAL . 
 	"SAVEPOINT s|RELEASE SAVEPOINT s|EXPLAIN |ANALYZE |WITH a AS (SELECT 1) SELECT * FROM a|VALUES (1)|TABLE keep|SHOW TABLES|KILL |HANDLER keep OPEN|GET DIAGNOSTICS @x = NUMBER|"+
 	"CREATE |TEMPORARY |TABLE t (id INT)|DROP TABLE t|DROP DATABASE other|CREATE DATABASE other|completion_type|DELIMITER |RETURN |DECLARE x INT", "|")
 
-// changers are statements that change a session; a text is often one of them,
-// dressed up.
+// changers are statements that change a session. Many of the texts are one of
+// them in another spelling.
 var changers = []string{
-	"SET SESSION tx_isolation='SERIALIZABLE'", "SET @@tx_isolation='SERIALIZABLE'", "SET @@SESSION.time_zone='+09:00'", "SET time_zone=SYSTEM",
-	"SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED", "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", "SET binlog_format=MIXED", "SET LOCAL binlog_format='STATEMENT'",
-	"SET autocommit=0", "USE mysql", "BEGIN", "START TRANSACTION", "CALL drift()", "EXECUTE IMMEDIATE 'SET SESSION tx_isolation=''SERIALIZABLE'''",
-	"BEGIN NOT ATOMIC SET SESSION tx_isolation='SERIALIZABLE'; END", "IF 1 THEN SET SESSION tx_isolation='SERIALIZABLE'; END IF", "SET STATEMENT sql_mode='' FOR SET SESSION tx_isolation='SERIALIZABLE'",
-	"SET STATEMENT sql_mode='' FOR CALL drift()", "COMMIT AND CHAIN", "XA START 'a'", "LOCK TABLES keep READ", "SET sql_mode='ORACLE'", "SET sql_mode='NO_BACKSLASH_ESCAPES'", "SET completion_type=1",
-	"time_zone := '+09:00'", "BEGIN time_zone := '+09:00'; END", "drift()", // with sql_mode ORACLE "SET autocömmit=0", "SET @@SESSION.transaction_ísölation='SERIALIZABLE'",
+	"SET SESSION tx_isolation='SERIALIZABLE'",
+	"SET @@tx_isolation='SERIALIZABLE'",
+	"SET @@SESSION.time_zone='+09:00'",
+	"SET time_zone=SYSTEM",
+	"SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED",
+	"SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+	"SET binlog_format=MIXED",
+	"SET LOCAL binlog_format='STATEMENT'",
+	"SET autocommit=0",
+	"USE mysql",
+	"BEGIN",
+	"START TRANSACTION",
+	"CALL drift()",
+	"EXECUTE IMMEDIATE 'SET SESSION tx_isolation=''SERIALIZABLE'''",
+	"BEGIN NOT ATOMIC SET SESSION tx_isolation='SERIALIZABLE'; END",
+	"IF 1 THEN SET SESSION tx_isolation='SERIALIZABLE'; END IF",
+	"SET STATEMENT sql_mode='' FOR SET SESSION tx_isolation='SERIALIZABLE'",
+	"SET STATEMENT sql_mode='' FOR CALL drift()",
+	"COMMIT AND CHAIN",
+	"XA START 'a'",
+	"LOCK TABLES keep READ",
+	"SET sql_mode='ORACLE'",
+	"SET sql_mode='NO_BACKSLASH_ESCAPES'",
+	"SET completion_type=1",
+	// With sql_mode ORACLE these three change the session too.
+	"time_zone := '+09:00'",
+	"BEGIN time_zone := '+09:00'; END",
+	"drift()",
+	// MySQL ignores accents in the names of variables.
+	"SET autocömmit=0",
+	"SET @@SESSION.transaction_ísölation='SERIALIZABLE'",
 }
 
 // harmless are statements that come before or around one.
