@@ -11,10 +11,18 @@ demo: ## See the race that this driver cures, on a throwaway server
 	@CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/mysqlinit & sh internal/testserver/install.sh; wait
 	@CGO_ENABLED=0 $(GO) run ./cmd/mysqlinit race
 
-test: server mysql ## Run all tests with the race detector, on throwaway servers
-	$(GO) test $(RACE) -shuffle=on -count=1 ./...
-	cd integration && $(GO) test $(RACE) -shuffle=on -count=1 ./...
-	cd examples/signup && $(GO) test $(RACE) -shuffle=on -count=1 ./...
+# What only make ecosystem needs is not compiled: ORMs.
+define test-all
+	$(GO) test $(RACE) -shuffle=on -count=1 $(1) ./...
+	cd integration && $(GO) test $(RACE) -shuffle=on -count=1 $(1) $$($(GO) list ./... | grep -v /ecosystem)
+	cd examples/signup && $(GO) test $(RACE) -shuffle=on -count=1 $(1) ./...
+endef
+
+test: server mysql ## Run all tests with the race detector on throwaway servers, slow tests in their short form (2 minutes)
+	$(call test-all,-short)
+
+test-long: server mysql ## Run all tests in full (8 minutes)
+	$(call test-all)
 
 matrix: ## Run the conformance suite and failovers on nine deployments, into docs/servers.md (3 minutes; at first it fetches 0.4 GB)
 	cd integration/servers && $(GO) test $(RACE) -tags=matrix -count=1 -timeout=10m
@@ -76,4 +84,4 @@ ent: # Generate the ent client that make ecosystem tests
 mysql: # Fetch a MySQL server for the tests where none is found
 	@[ -n "$$MYSQLINIT_TEST_DSN" ] && [ -z "$$CI" ] || sh internal/testserver/fetch.sh mysql || echo "trying without"
 
-.PHONY: help demo test matrix faults ecosystem lint fuzz bench bench-quick bench-getorcreate vulncheck release-check server ent mysql
+.PHONY: help demo test test-long matrix faults ecosystem lint fuzz bench bench-quick bench-getorcreate vulncheck release-check server ent mysql
