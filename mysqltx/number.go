@@ -37,13 +37,8 @@ const (
 	errIdleTooLong        = 4031 // MySQL
 )
 
-// number returns the number of the first server error in a tree of errors, or 0.
-func number(err error) uint16 {
-	if serverErr, ok := errors.AsType[*mysql.MySQLError](err); ok {
-		return serverErr.Number
-	}
-	return 0
-}
+// answered reports whether err is an answer of the server, and not the driver's.
+func answered(err error) bool { return errors.As(err, new(*mysql.MySQLError)) }
 
 // hasNumber reports whether a tree of errors has a server error with one of the
 // numbers. If a function has joined several errors, each of them counts.

@@ -99,7 +99,7 @@ func (s *settings) judgeCommit(err error) (again bool, _ error) {
 	switch {
 	case rolledBack(err):
 		return s.retryable(err), err
-	case number(err) != 0 && s.retryIf != nil && s.retryIf(err):
+	case answered(err) && s.retryIf != nil && s.retryIf(err):
 		return true, err
 	}
 	return s.idempotent, &AmbiguousCommitError{Err: err}
