@@ -24,12 +24,12 @@ faults: server mysql ## Break connections at every byte and in random order, and
 	@binary=$$(mktemp) && cd integration/faults && $(GO) test $(RACE) -c -o $$binary . && \
 	{ $$binary -test.timeout=2h -every=1 -checkouts=100000 -callers=200 -soak=$(SOAK) -update ../../docs/reliability.md; code=$$?; rm $$binary; exit $$code; }
 
-ecosystem: server mysql ## Run ORMs, migrations, tracing and dialers over this driver, on both kinds of server (a minute)
+ecosystem: server mysql ent ## Run ORMs, migrations, tracing and dialers over this driver, on both kinds of server (a minute)
 	@cd integration/containers && $(GO) test $(RACE) -count=1 ./...
 	@binary=$$(mktemp) && cd integration/ecosystem && $(GO) test $(RACE) -tags=ecosystem -c -o $$binary . && \
 	{ $$binary -test.timeout=10m; code=$$?; rm $$binary; exit $$code; }
 
-lint: ## gofmt, go vet (also for other systems), staticcheck, go mod tidy
+lint: ent ## gofmt, go vet (also for other systems), staticcheck, go mod tidy
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not gofmt'ed: $$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	GOOS=windows $(GO) vet ./...
@@ -68,7 +68,10 @@ release-check: ## Tell whether this commit may be tagged: tree, modules, CHANGEL
 server: # Install a MariaDB server where none is found
 	@sh internal/testserver/install.sh
 
+ent: # Generate the ent client that make ecosystem tests
+	@cd integration/ecosystem/internal/ent && $(GO) generate .
+
 mysql: # Fetch a MySQL server for the tests where none is found
 	@[ -n "$$MYSQLINIT_TEST_DSN" ] && [ -z "$$CI" ] || sh internal/testserver/fetch.sh mysql || echo "trying without"
 
-.PHONY: help demo test matrix faults ecosystem lint fuzz bench bench-quick bench-getorcreate vulncheck release-check server mysql
+.PHONY: help demo test matrix faults ecosystem lint fuzz bench bench-quick bench-getorcreate vulncheck release-check server ent mysql

@@ -6,24 +6,26 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"reflect"
-	"strings"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/ngrok/sqlmw"
+
+	"github.com/mysqlinit/mysqlinit/internal/driverconn"
+	"github.com/mysqlinit/mysqlinit/internal/session"
 )
 
 // Connector opens connections that are prepared before anyone uses them. It is
-// safe for concurrent use, and made by [NewConnector], [Wrap] or
-// [Driver.OpenConnector].
+// safe for concurrent use. [NewConnector], [Wrap] and [Driver.OpenConnector] make
+// one.
 type Connector struct {
-	parent         driver.Connector
-	driverConnects bool // the parent is the MySQL driver's, and nothing but a TLS config has code of the user's
-	heedsContext   bool // the parent's Connect ends with its context
-	driver         *Driver
-	session        *session
-	interceptors   []sqlmw.Interceptor
+	parent       driver.Connector
+	origin       origin // of parent
+	driver       *Driver
+	session      *session.Session
+	timeout      time.Duration // bounds connecting and preparing; 0 is none
+	guard        *guard        // nil without WithGuard
+	interceptors []sqlmw.Interceptor
 }
 
 var (
@@ -32,11 +34,12 @@ var (
 )
 
 // NewConnector returns a Connector for a private copy of cfg. DSN keys of this
-// package in cfg.Params mean what they mean in a DSN, and transaction_isolation,
-// tx_isolation and binlog_format there choose the session's. The driver sends
-// the rest of cfg.Params, and our SET follows; it also overrides what a
-// BeforeConnect callback makes of these variables for one connection. An option
-// that contradicts cfg.Params is an error.
+// package in cfg.Params mean what they mean in a DSN. transaction_isolation,
+// tx_isolation and binlog_format in cfg.Params choose the session's isolation
+// level and binlog format. The driver sends the rest of cfg.Params, and our SET
+// follows. Our SET also overrides what a BeforeConnect callback makes of these
+// variables for one connection. An option that contradicts cfg.Params is an
+// error.
 func NewConnector(cfg *mysql.Config, opts ...Option) (*Connector, error) {
 	if cfg == nil {
 		return nil, errors.New("mysqlinit: NewConnector: the Config is nil: use mysql.NewConfig or mysql.ParseDSN")
@@ -46,7 +49,7 @@ func NewConnector(cfg *mysql.Config, opts ...Option) (*Connector, error) {
 		return nil, err
 	}
 	cfg = cfg.Clone()
-	params := len(cfg.Params)
+	given := len(cfg.Params)
 	ours, err := takeParams(cfg)
 	if err != nil {
 		return nil, err
@@ -58,16 +61,16 @@ func NewConnector(cfg *mysql.Config, opts ...Option) (*Connector, error) {
 	if err != nil {
 		return nil, err
 	}
-	if ours.changedByCallback && params > 0 && len(cfg.Params) == 0 {
+	if ours.changedByCallback && given > 0 && len(cfg.Params) == 0 {
 		parent = emptiedParams{cfg, parent}
 	}
 	return d.connector(parent, ours)
 }
 
-// emptiedParams connects with a Params map of the connection's own, for a
-// BeforeConnect callback. We have taken all entries out of the caller's, and of
-// an empty map Config.Clone makes no copy: the callbacks of two connections
-// would write to one map.
+// emptiedParams connects with a separate Params map for each connection, because
+// a BeforeConnect callback can write to it. We have taken all entries out of the
+// caller's map, and Config.Clone does not copy an empty map: the callbacks of two
+// connections would write to the same one.
 type emptiedParams struct {
 	cfg *mysql.Config
 	driver.Connector
@@ -83,16 +86,17 @@ func (e emptiedParams) Connect(ctx context.Context) (driver.Conn, error) {
 	return parent.Connect(ctx)
 }
 
-// Wrap returns a Connector that prepares the connections of another, such as a
-// cloud provider's dialer, a tracing wrapper or a test's fake. The parent must
-// speak MySQL. Options alone choose the session: the parent's DSN is not read, and
-// a key of this package in it goes to the server as a variable. Close of the Connector closes a parent that is an [io.Closer].
+// Wrap returns a Connector that prepares the connections of another connector,
+// such as a cloud provider's dialer, a tracing wrapper or a test's fake. The
+// parent must speak MySQL. Options alone choose the session: the parent's DSN is
+// not read, and a key of this package in it goes to the server as a variable.
+// Close of the Connector closes the parent if that is an [io.Closer].
 func Wrap(parent driver.Connector, opts ...Option) (*Connector, error) {
 	if parent == nil {
 		return nil, errors.New("mysqlinit: Wrap: the connector is nil")
 	}
-	if ours, ok := parent.(*Connector); ok && ours.session.guard {
-		return nil, errors.New("mysqlinit: Wrap: the connector has a guard of its own, which would restore its session and not this one's: give WithGuard to Wrap instead")
+	if ours, ok := parent.(*Connector); ok && ours.guard != nil {
+		return nil, errors.New("mysqlinit: Wrap: the connector already has a guard, which would restore its session instead of this one: give WithGuard to Wrap instead")
 	}
 	d, err := NewDriver(opts...)
 	if err != nil {
@@ -101,27 +105,44 @@ func Wrap(parent driver.Connector, opts ...Option) (*Connector, error) {
 	return d.connector(parent, params{multiStatements: true})
 }
 
-// connector puts a parent under the driver's presets and what its DSN chose.
+// connector combines the driver's presets with what the DSN chose.
 func (d *Driver) connector(parent driver.Connector, ours params) (*Connector, error) {
-	s := d.presets.overlay(ours.settings)
+	s := d.presets.overriddenBy(ours.settings)
 	if err := s.check(); err != nil {
 		return nil, err
 	}
-	return &Connector{
-		parent:         parent,
-		driverConnects: ours.driverConnects,
-		heedsContext:   ours.heedsContext,
-		driver:         d,
-		session:        newSession(s, ours),
-		interceptors:   s.interceptors,
-	}, nil
+	c := &Connector{
+		parent:       parent,
+		origin:       ours.origin,
+		driver:       d,
+		session:      session.New(sessionConfig(s, ours)),
+		timeout:      s.connectTimeoutOver(ours.dialTimeout),
+		interceptors: s.interceptors,
+	}
+	if s.guard.value {
+		c.guard = newGuard(c.session, c.timeout, ours)
+	}
+	return c, nil
 }
 
-// Driver returns a driver with the same options, so that wrappers which open
-// it again keep the preparation.
+// sessionConfig says what a session has to become.
+func sessionConfig(s settings, ours params) session.Config {
+	return session.Config{
+		Isolation:    s.level(),
+		Binlog:       s.binlog.value.config(),
+		Variables:    ours.variables,
+		SentByDriver: ours.sentByDriver,
+		InitCommands: s.initCommands,
+		Verify:       s.verify.value,
+		Logger:       s.loggerOrNone(),
+	}
+}
+
+// Driver returns a driver with the same options, so that wrappers which open it
+// again keep the preparation.
 func (c *Connector) Driver() driver.Driver { return c.driver }
 
-// Close closes the parent connector where it is an [io.Closer]. [sql.DB.Close]
+// Close closes the parent connector if it is an [io.Closer]. [sql.DB.Close]
 // calls it.
 func (c *Connector) Close() error {
 	if closer, ok := c.parent.(io.Closer); ok {
@@ -131,60 +152,55 @@ func (c *Connector) Close() error {
 }
 
 // Connect opens a connection and prepares its session. On any failure the
-// connection is closed. What the parent's own Connect returned comes back as it
-// was, and so does an interceptor's error; a failed preparation is an
-// [*InitError]; when ctx has ended, its error; when connectTimeout has, one
-// whose Timeout method returns true. No error is [driver.ErrBadConn]. Code in a TLS config
-// cannot hold Connect for longer, nor can a dialer that ignores its context, unless it is
-// registered with the MySQL driver under the very name "tcp" or "unix".
+// connection is closed. Its errors are:
+//
+//   - what the parent's own Connect or an interceptor returned, unchanged
+//   - an [*InitError] if the preparation failed
+//   - the context's error if ctx has ended
+//   - an error whose Timeout method returns true if connectTimeout has ended
+//
+// No error is [driver.ErrBadConn]. Connect returns in time even if a TLS callback
+// or a dialer ignores its context. The exception is a dialer registered with the
+// MySQL driver as "tcp" or "unix".
 func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if len(c.interceptors) > 0 {
-		return c.connectIntercepted(ctx)
+		return connectIntercepted(ctx, c, c.interceptors, c.connectPrepared)
 	}
 	return c.connectPrepared(ctx)
 }
 
 // connectPrepared is Connect without the interceptors.
 func (c *Connector) connectPrepared(ctx context.Context) (driver.Conn, error) {
-	bounded, cancel := c.session.bound(ctx)
+	limited, cancel := bounded(ctx, c.timeout)
 	defer cancel()
 	var conn driver.Conn
 	var err error
-	p := new(progress)
-	if c.heedsContext {
-		conn, err = c.connect(bounded, p)
+	p := new(session.Progress)
+	if c.origin == driverAlone {
+		conn, err = c.connect(limited, p)
 	} else {
-		conn, err = await(bounded, func() (driver.Conn, error) { return c.connect(bounded, p) })
+		conn, err = await(limited, func() (driver.Conn, error) { return c.connect(limited, p) })
 	}
 	if err == nil {
 		return conn, nil
 	}
-	if _, answered := errors.AsType[*mysql.MySQLError](err); ended(bounded) != nil && !answered {
+	if _, answered := errors.AsType[*mysql.MySQLError](err); ended(limited) != nil && !answered {
 		if err := ended(ctx); err != nil {
 			return nil, err
 		}
-		return nil, &timeoutError{after: c.session.timeout, phase: p.phase()}
+		return nil, &timeoutError{after: c.timeout, phase: p.Phase()}
 	}
 	return nil, err
 }
 
-// ended is ctx.Err, but looks at the clock as well: a dialer that is given the
-// deadline may come back before the context's own timer has fired.
-func ended(ctx context.Context) error {
-	if deadline, ok := ctx.Deadline(); ok && ctx.Err() == nil && !time.Now().Before(deadline) {
-		return context.DeadlineExceeded
-	}
-	return ctx.Err()
-}
-
-func (c *Connector) connect(ctx context.Context, p *progress) (driver.Conn, error) {
+func (c *Connector) connect(ctx context.Context, p *session.Progress) (driver.Conn, error) {
 	conn, err := c.connectParent(ctx)
 	if err != nil {
 		if !isNil(conn) {
 			conn.Close()
 		}
-		if errors.Is(err, driver.ErrBadConn) || errors.Is(err, errMalformed) {
-			return nil, newInitError("", phaseConnect.failed(), "", err)
+		if errors.Is(err, driver.ErrBadConn) || errors.Is(err, driverconn.ErrMalformed) {
+			return nil, initError(&session.Failure{Reason: session.PhaseConnect.Failed(), Err: err})
 		}
 		return nil, err
 	}
@@ -198,130 +214,25 @@ func (c *Connector) connect(ctx context.Context, p *progress) (driver.Conn, erro
 		}
 	}()
 	var methods connMethods
-	if c.session.guard {
+	if c.guard != nil {
 		if methods, err = withAllMethods(conn); err != nil {
-			return nil, fmt.Errorf("mysqlinit: WithGuard: the wrapped connector's connections %w; leave the guard out, or lay that connector over this one instead of wrapping it", err)
+			return nil, fmt.Errorf("mysqlinit: WithGuard: the wrapped connector's connections %w; leave the guard out, or wrap this connector in that one instead", err)
 		}
 	}
-	f, err := c.session.prepare(ctx, conn, p)
-	if err != nil {
-		return nil, err
+	form, failure := c.session.Prepare(ctx, conn, p)
+	if failure != nil {
+		return nil, initError(failure)
 	}
 	prepared = true
-	if c.session.guard {
-		return &guardedConn{connMethods: methods, session: c.session, form: f}, nil
+	if c.guard != nil {
+		return c.guard.over(methods, form), nil
 	}
 	return conn, nil
 }
 
 func (c *Connector) connectParent(ctx context.Context) (conn driver.Conn, err error) {
-	if c.driverConnects { // else code of the user's takes part, whose panics are theirs to see
-		defer recoverMalformed(&err)
+	if c.origin >= driverWithTLSConfig { // else the user's code takes part, whose panics the user wants to see
+		defer driverconn.RecoverMalformed(&err)
 	}
 	return c.parent.Connect(ctx)
-}
-
-// connMethods are the methods of the MySQL driver's own connection, no more and
-// no less, so that database/sql finds on a connection of ours what it finds on
-// that one. sqlmw's connection has the same.
-type connMethods interface {
-	driver.Conn
-	driver.ConnBeginTx
-	driver.ConnPrepareContext
-	driver.ExecerContext
-	driver.NamedValueChecker
-	driver.Pinger
-	driver.QueryerContext
-	driver.SessionResetter
-	driver.Validator
-	execer
-	queryer
-}
-
-// execer and queryer are the deprecated driver.Execer and driver.Queryer, which
-// programs still use on what Conn.Raw shows, the former for mysql.Result.
-type (
-	execer interface {
-		Exec(query string, args []driver.Value) (driver.Result, error)
-	}
-	queryer interface {
-		Query(query string, args []driver.Value) (driver.Rows, error)
-	}
-)
-
-// withAllMethods returns a connection's methods, or an error that names those
-// which it lacks.
-func withAllMethods(conn driver.Conn) (connMethods, error) {
-	if methods, ok := conn.(connMethods); ok {
-		return methods, nil
-	}
-	var missing []string
-	have, want := reflect.TypeOf(conn), reflect.TypeFor[connMethods]()
-	for i := range want.NumMethod() {
-		if _, ok := have.MethodByName(want.Method(i).Name); !ok {
-			missing = append(missing, want.Method(i).Name)
-		}
-	}
-	return nil, fmt.Errorf("(%T) lack methods that the MySQL driver's have: %s", conn, strings.Join(missing, ", "))
-}
-
-// isNil also knows a nil pointer in an interface.
-func isNil(v any) bool {
-	if v == nil {
-		return true
-	}
-	r := reflect.ValueOf(v)
-	return r.Kind() == reflect.Pointer && r.IsNil()
-}
-
-// grace is how long await lets an open finish that has noticed the end of its
-// context, which the MySQL driver does at once.
-const grace = 50 * time.Millisecond
-
-// await runs open, but no longer than ctx lasts, though a dialer or a wrapped
-// driver may not heed it: then open ends by itself, and its connection is closed.
-func await(ctx context.Context, open func() (driver.Conn, error)) (driver.Conn, error) {
-	type result struct {
-		conn     driver.Conn
-		err      error
-		panicked any
-	}
-	results := make(chan result)
-	abandoned := make(chan struct{})
-	go func() {
-		r := result{err: errors.New("mysqlinit: the goroutine that was connecting has exited")}
-		defer func() {
-			if r.panicked = recover(); r.panicked != nil {
-				r.conn = nil
-			}
-			select {
-			case results <- r:
-			case <-abandoned:
-				if r.conn != nil {
-					r.conn.Close()
-				}
-			}
-		}()
-		r.conn, r.err = open()
-	}()
-	finish := func(r result) (driver.Conn, error) {
-		if r.panicked != nil {
-			panic(r.panicked) // in the caller's goroutine, where it can be recovered
-		}
-		return r.conn, r.err
-	}
-	select {
-	case r := <-results:
-		return finish(r)
-	case <-ctx.Done():
-	}
-	late := time.NewTimer(grace)
-	defer late.Stop()
-	select {
-	case r := <-results:
-		return finish(r)
-	case <-late.C:
-		close(abandoned)
-		return nil, ctx.Err()
-	}
 }

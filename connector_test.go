@@ -27,8 +27,8 @@ func open(t *testing.T, dsn string, opts ...mysqlinit.Option) *sql.DB {
 	return db
 }
 
-// openConfig does the same with a Config: that of a DSN, edited where edit is not
-// nil.
+// openConfig opens a pool of the Config of a DSN. edit changes the Config if it is
+// not nil.
 func openConfig(t *testing.T, dsn string, edit func(*mysql.Config)) *sql.DB {
 	t.Helper()
 	cfg, err := mysql.ParseDSN(dsn)
@@ -62,7 +62,7 @@ func wantSession(t *testing.T, q interface {
 	t.Helper()
 	var gotIsolation, gotBinlog string
 	var err error
-	for _, name := range []string{"tx_isolation", "transaction_isolation"} { // no server's tests can do with one
+	for _, name := range []string{"tx_isolation", "transaction_isolation"} { // no one name works on all servers
 		err = q.QueryRowContext(t.Context(), "SELECT @@SESSION."+name+", @@SESSION.binlog_format").Scan(&gotIsolation, &gotBinlog)
 		if err == nil {
 			break
@@ -145,7 +145,7 @@ func statementFormat(t *testing.T, s *testserver.Server) {
 		t.Fatalf("got %v, want an InitError", err)
 	}
 	rest := initErr.Error()
-	for _, want := range []string{"1665", "may not change", "binlog_format = 'ROW'", "binlog_format = ROW (or MIXED)", "isolation=server", "binlog=server", "GRANT " + smallestPrivilege(s), "it may then"} {
+	for _, want := range []string{"1665", "is not allowed to change", "binlog_format = 'ROW'", "binlog_format = ROW (or MIXED)", "isolation=server", "binlog=server", "GRANT " + smallestPrivilege(s), "it can then"} {
 		_, after, found := strings.Cut(rest, want)
 		if !found {
 			t.Fatalf("the error lacks %q, or has it in another place: %v", want, err)
@@ -175,10 +175,10 @@ func everyWayIn(t *testing.T, s *testserver.Server) {
 			wantSession(t, db, "READ-COMMITTED", "ROW")
 		})
 	}
-	// Each with options too, those of its driver opened again among them.
+	// Each way is also tried with options, and by opening its Driver() again.
 	options := []mysqlinit.Option{mysqlinit.WithIsolation(sql.LevelSerializable), mysqlinit.WithInitCommand("SET @x = 7")}
 	ways := waysIn(t, dsn, options...)
-	name := "mysqlinit-test-" + rand.Text() // a name is taken once a process
+	name := "mysqlinit-test-" + rand.Text() // a process can register a name once
 	mysqlinit.Register(name, options...)
 	registered, err := sql.Open(name, dsn)
 	if err != nil {

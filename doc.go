@@ -1,20 +1,20 @@
-// Package mysqlinit is a database/sql driver for MySQL and MariaDB whose
-// connections have run their init command before anyone uses them. By default
+// Package mysqlinit is a database/sql driver for MySQL and MariaDB that runs your
+// init commands on every new connection before the pool hands it out. By default
 // every session is READ COMMITTED with row-based binary logging.
 //
 //	import _ "github.com/mysqlinit/mysqlinit"
 //
 //	db, err := sql.Open("mysqlinit", "user:password@tcp(db:3306)/app")
 //
-// It wraps [github.com/go-sql-driver/mysql]: any DSN that works there works
-// here, and once a session is prepared the pool holds that driver's own
-// connection, with nothing in between.
+// It wraps [github.com/go-sql-driver/mysql]: any DSN that works there works here.
+// Once a session is prepared, the pool holds that driver's own connection, with
+// nothing in between.
 //
 // # Why
 //
-// Under REPEATABLE READ, MySQL's default, a transaction that reads "no such
-// row", loses the race to insert it (error 1062) and reads again still sees no
-// row: its snapshot is older than the row. Get-or-create code fails that way.
+// Under REPEATABLE READ, MySQL's default, a transaction that reads "no such row",
+// loses the race to insert it (error 1062) and reads again still sees no row,
+// because its snapshot is older than the row. Get-or-create code fails that way.
 // READ COMMITTED takes a new snapshot for each statement, and needs row-based
 // binary logging.
 //
@@ -26,19 +26,19 @@
 //	user:password@tcp(db:3306)/app?time_zone=%27%2B00:00%27&verify=true
 //	user:password@tcp(db:3306)/app?initCommand=SET+SESSION+lock_wait_timeout%3D60
 //
-// All that is a variable, the DSN's own system variables included, goes to the
-// server in one SET. Init commands follow, in order, one round trip each.
+// Everything that is a variable, including the DSN's own system variables, goes
+// to the server in one SET. Init commands follow, in order, one round trip each.
 //
 // # Binary log format
 //
 // Setting binlog_format needs a privilege that most application accounts lack.
-// The default policy, [BinlogRow], sets it where it may; elsewhere the same SET
-// asserts that the format is not STATEMENT, under which READ COMMITTED could
-// not write. See [BinlogPolicy].
+// The default policy, [BinlogRow], sets it if the server allows that. Otherwise
+// the same SET asserts that the format is not STATEMENT, under which READ
+// COMMITTED could not write. See [BinlogPolicy].
 //
 // # Keeping the session
 //
-// A SET that one user of a pooled connection runs is seen by the next.
+// The next user of a pooled connection sees a SET that its last user ran.
 // [WithGuard], or guard=true in the DSN, restores isolation level, binlog format
 // and the DSN's variables in between, and nothing else:
 //
@@ -47,14 +47,14 @@
 // # Errors
 //
 // A connection that could not be prepared is closed, and Connect returns an
-// [*InitError] that says which statement failed, why, and the cure; errors.As
-// still reaches the server's [*mysql.MySQLError]. No message holds a password
-// or a literal of a statement.
+// [*InitError] that says which statement failed, why, and the cure. errors.As
+// still reaches the server's [*mysql.MySQLError]. No message holds a password or
+// a literal of a statement.
 //
 // # Other ways in
 //
-// [NewConnector] takes a [mysql.Config], [Wrap] any other connector, [Register]
-// adds a driver name with presets of your own. [WithInterceptor] lays a sqlmw
-// interceptor over every connection; wrappers such as otelsql take this driver
-// where they took the MySQL driver.
+// [NewConnector] takes a [mysql.Config] and [Wrap] any other connector.
+// [Register] adds a driver name with your own presets. [WithInterceptor] wraps
+// every connection in a sqlmw interceptor. Wrappers such as otelsql take this
+// driver just as they take the MySQL driver.
 package mysqlinit

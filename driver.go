@@ -35,8 +35,8 @@ func NewDriver(opts ...Option) (*Driver, error) {
 	return &Driver{presets}, nil
 }
 
-// Register makes a driver with presets available to [sql.Open] by a name of
-// its own. It panics where an option is wrong or the name is taken.
+// Register makes a driver with presets available to [sql.Open] under another
+// name. It panics if an option is wrong or the name is taken.
 func Register(name string, opts ...Option) {
 	d, err := NewDriver(opts...)
 	if err != nil {
@@ -45,8 +45,8 @@ func Register(name string, opts ...Option) {
 	sql.Register(name, d)
 }
 
-// Open returns a pool of prepared connections, as [sql.Open] does, and like it does
-// not connect. An option that contradicts a key of the DSN is an error.
+// Open returns a pool of prepared connections. Like [sql.Open], it does not
+// connect. An option that contradicts a key of the DSN is an error.
 func Open(dsn string, opts ...Option) (*sql.DB, error) {
 	d, err := NewDriver(opts...)
 	if err != nil {
@@ -66,8 +66,8 @@ func Open(dsn string, opts ...Option) (*sql.DB, error) {
 	return sql.OpenDB(c), nil
 }
 
-// Open connects once. database/sql calls [Driver.OpenConnector] instead; this
-// is for programs that use a driver without it.
+// Open connects once. It is for programs that use a driver without database/sql,
+// which calls [Driver.OpenConnector] instead.
 func (d *Driver) Open(dsn string) (driver.Conn, error) {
 	c, err := d.OpenConnector(dsn)
 	if err != nil {
@@ -76,8 +76,8 @@ func (d *Driver) Open(dsn string) (driver.Conn, error) {
 	return c.Connect(context.Background())
 }
 
-// OpenConnector reads a DSN; "" is one, as with the MySQL driver. Its error
-// names the key that is wrong and what it takes, and shows no value.
+// OpenConnector reads a DSN. As with the MySQL driver, "" is a valid one. An error
+// names the key that is wrong and the values it can have, and shows no value.
 func (d *Driver) OpenConnector(dsn string) (driver.Connector, error) {
 	cfg, ours, err := parseDSN(dsn)
 	if err != nil {

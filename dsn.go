@@ -6,13 +6,16 @@ import (
 	"maps"
 	"net/url"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/mysqlinit/mysqlinit/internal/session"
+	"github.com/mysqlinit/mysqlinit/internal/sqltext"
+	"github.com/mysqlinit/mysqlinit/internal/sysvar"
 )
 
 // ourKeys are the DSN keys of this package. Each is given the unescaped value.
@@ -21,16 +24,16 @@ var ourKeys = map[string]func(s *settings, value string) error{
 		if strings.EqualFold(value, "server") {
 			return WithIsolation(0)(s)
 		}
-		level, ok := levelByName(value)
+		level, ok := sysvar.ParseLevel(value)
 		if !ok {
-			return errors.New("it takes read-committed, repeatable-read, read-uncommitted, serializable or server")
+			return errors.New("want read-committed, repeatable-read, read-uncommitted, serializable or server")
 		}
 		return WithIsolation(level)(s)
 	},
 	"binlog": func(s *settings, value string) error {
 		policy := slices.Index(binlogPolicyNames[:], strings.ToLower(value))
 		if policy < 0 {
-			return errors.New("it takes row, require-row, assert or server")
+			return errors.New("want row, require-row, assert or server")
 		}
 		return WithBinlog(BinlogPolicy(policy))(s)
 	},
@@ -41,14 +44,14 @@ var ourKeys = map[string]func(s *settings, value string) error{
 	"connectTimeout": func(s *settings, value string) error {
 		d, err := time.ParseDuration(strings.ToLower(value))
 		if err != nil || d < 0 {
-			return errors.New("it takes a Go duration that is not negative, such as 10s; 0 means no bound")
+			return errors.New("want a Go duration that is not negative, such as 10s; 0 means no bound")
 		}
 		return WithConnectTimeout(d)(s)
 	},
 }
 
-// boolean makes a key of an option that is on or off. It takes what the MySQL
-// driver takes.
+// boolean makes a key of an option that is on or off, with the values that the
+// MySQL driver's own boolean keys have.
 func boolean(with func(on bool) Option) func(s *settings, value string) error {
 	return func(s *settings, value string) error {
 		switch strings.ToLower(value) {
@@ -57,11 +60,11 @@ func boolean(with func(on bool) Option) func(s *settings, value string) error {
 		case "false", "0":
 			return with(false)(s)
 		}
-		return errors.New("it takes true or false")
+		return errors.New("want true or false")
 	}
 }
 
-// aliases are what people write for one of our keys out of habit, folded.
+// aliases are what people write out of habit instead of one of our keys, folded.
 var aliases = map[string]string{
 	"isolationlevel":            "isolation",
 	"transactionisolation":      "isolation",
@@ -80,9 +83,9 @@ var realVariables = map[string]bool{
 	"transaction_isolation": true, "tx_isolation": true,
 }
 
-// driverKeys are the DSN keys of the MySQL driver. They are read off the DSN
-// that it formats for a Config in which nothing has its default, so that the
-// keys of its next version are known too.
+// driverKeys are the DSN keys of the MySQL driver. They are read off the DSN that
+// it formats for a Config in which nothing has its default, so that the keys of
+// its next version are known too.
 var driverKeys = sync.OnceValue(func() map[string]bool {
 	cfg := mysql.NewConfig()
 	v := reflect.ValueOf(cfg).Elem()
@@ -100,8 +103,8 @@ var driverKeys = sync.OnceValue(func() map[string]bool {
 		}
 	}
 	cfg.Loc = time.FixedZone("x", 0)
-	// Options set what is no exported field; the values only have to differ
-	// from the defaults. They cannot fail.
+	// Options set what no exported field holds. The values only have to differ from
+	// the defaults. They cannot fail.
 	_ = cfg.Apply(mysql.EnableCompression(true), mysql.TimeTruncate(time.Second), mysql.Charset("x", "x"))
 	_, params, _ := strings.Cut(cfg.FormatDSN(), "?")
 	keys := make(map[string]bool)
@@ -130,105 +133,118 @@ var folded = sync.OnceValue(func() map[string]string {
 
 func fold(key string) string { return strings.ToLower(strings.ReplaceAll(key, "_", "")) }
 
-// variable is a system variable to set, as the DSN spells it.
-type variable struct{ name, value string }
-
-// variableName takes the scope from the spelling of a session variable.
-var variableName = regexp.MustCompile("(?i)^\\s*(@@\\s*)?(?:(session|local|global|persist|persist_only)(?:\\s+|\\s*\\.\\s*))?`?([a-z_]+)`?\\s*$")
-
-// bareName is the variable's name without its scope, in lower case.
-func (v variable) bareName() string {
-	name := v.name
-	if match := variableName.FindStringSubmatch(name); match != nil {
-		name = match[3]
-	}
-	return strings.ToLower(name)
-}
-
-// params is what a DSN or a Config asks of us, and says about the driver.
+// params is what a DSN or a Config asks of us, and what it says about the driver.
 type params struct {
 	settings  settings
-	variables []variable // system variables to set, in the order written
-	seen      map[string]bool
+	variables []sysvar.Variable // system variables to set, in the order written
+	seen      map[string]bool   // our keys
 
-	sentByDriver      []variable // system variables that the driver sets itself
-	changedByCallback bool       // a BeforeConnect may change any of it for one connection
-	multiStatements   bool       // a query may be several statements
+	sentByDriver      []sysvar.Variable // system variables that the driver sets itself
+	changedByCallback bool              // a BeforeConnect can change any of it for one connection
+	multiStatements   bool              // a query can be several statements
 	dialTimeout       time.Duration
-	driverConnects    bool // all by itself, but for what a TLS config may have in it
-	heedsContext      bool // connecting ends with its context
-	knowsDriver       bool // the driver's configuration was read: it is ours to make connections of
+	origin            origin
 }
+
+// origin says whose code takes part in making a connection.
+type origin byte
+
+const (
+	foreign             origin = iota // a connector given to Wrap: nothing is known
+	driverWithUserCode                // the MySQL driver, with a dialer or a callback of the user's
+	driverWithTLSConfig               // the MySQL driver; its TLS config can have code of the user's in it
+	driverAlone                       // the MySQL driver and the net package, which heed a context
+)
 
 // readConfig notes what the driver's configuration says about it.
 func (p *params) readConfig(cfg *mysql.Config) {
-	p.knowsDriver = true
 	p.changedByCallback = hasBeforeConnect(cfg)
 	p.multiStatements = cfg.MultiStatements || p.changedByCallback
 	p.dialTimeout = cfg.Timeout
-	// The driver heeds it, and so does the net package; not all of the user's code.
-	p.driverConnects = (cfg.Net == "tcp" || cfg.Net == "unix") && cfg.DialFunc == nil && !p.changedByCallback
-	p.heedsContext = p.driverConnects && driversTLS[cfg.TLSConfig]
+	switch {
+	case cfg.Net != "tcp" && cfg.Net != "unix", cfg.DialFunc != nil, p.changedByCallback:
+		p.origin = driverWithUserCode
+	case !driversTLS[cfg.TLSConfig]:
+		p.origin = driverWithTLSConfig
+	default:
+		p.origin = driverAlone
+	}
 }
 
-// driversTLS are the values of the DSN key tls that name no TLS config of the user's,
-// which may have code in it.
+// driversTLS are the values of the DSN key tls that do not name a TLS config of
+// the user's, which can have code in it.
 var driversTLS = map[string]bool{"": true, "false": true, "true": true, "skip-verify": true, "preferred": true}
 
 // add takes one parameter, its value unescaped.
 func (p *params) add(key, value string) error {
 	if set, ok := ourKeys[key]; ok {
-		if p.seen[key] && fold(key) != "initcommand" {
-			return fmt.Errorf("mysqlinit: DSN key %q is given twice", key)
-		}
-		if p.seen == nil {
-			p.seen = make(map[string]bool)
-		}
-		p.seen[key] = true
-		before := p.settings
-		if err := set(&p.settings, value); err != nil {
-			return fmt.Errorf("mysqlinit: DSN key %q: %s", key, strings.TrimPrefix(err.Error(), "mysqlinit: "))
-		}
-		return p.agree(key, before)
+		return p.addOurs(key, value, set)
 	}
-	match := variableName.FindStringSubmatch(key)
-	if match == nil {
-		match = []string{key, "", "", key}
+	name, ok := sysvar.ParseName(key)
+	if !ok {
+		name.Bare = strings.ToLower(key)
 	}
-	nextOnly, scope, name := match[1] != "" && match[2] == "", strings.ToLower(match[2]), strings.ToLower(match[3])
-	switch right := folded()[fold(name)]; {
-	case right == "" || realVariables[name]:
-	case right == key: // the driver's, which reads them in DSNs only
+	if err := lookAlike(key, name.Bare); err != nil {
+		return err
+	}
+	return p.addVariable(sysvar.Variable{Name: key, Value: value}, name)
+}
+
+// addOurs takes one of our own keys.
+func (p *params) addOurs(key, value string, set func(*settings, string) error) error {
+	if p.seen[key] && fold(key) != "initcommand" {
+		return fmt.Errorf("mysqlinit: DSN key %q is given twice", key)
+	}
+	if p.seen == nil {
+		p.seen = make(map[string]bool)
+	}
+	p.seen[key] = true
+	before := p.settings
+	if err := set(&p.settings, value); err != nil {
+		return fmt.Errorf("mysqlinit: DSN key %q: %s", key, strings.TrimPrefix(err.Error(), "mysqlinit: "))
+	}
+	return p.agree(key, before)
+}
+
+// lookAlike refuses a key that is nearly one of ours or of the driver's. The
+// server would refuse it later, as a variable that it does not know.
+func lookAlike(key, bareName string) error {
+	switch right := folded()[fold(bareName)]; {
+	case right == "" || realVariables[bareName]:
+		return nil
+	case right == key: // the driver's, which reads its keys in DSNs only
 		return fmt.Errorf("mysqlinit: key %q of Config.Params: it is a key of DSNs: set it with the Config's field or option of that name", key)
 	default:
 		return fmt.Errorf("mysqlinit: unknown DSN key %q: write %s", key, right)
 	}
-	if set := setsOurs(value); set != "" {
-		return fmt.Errorf("mysqlinit: the value of DSN key %q also sets %s: give it a key of its own (isolation, binlog or binlog_format)", key, set)
+}
+
+// addVariable takes a system variable. The two that we set ourselves are choices
+// of our settings.
+func (p *params) addVariable(v sysvar.Variable, name sysvar.Name) error {
+	if also := setsOurs(v.Value); also != "" {
+		return fmt.Errorf("mysqlinit: the value of DSN key %q also sets %s: give it a key of its own (isolation, binlog or binlog_format)", v.Name, also)
 	}
-	if scope != "" && scope != "session" && scope != "local" {
-		name = "" // not the session's
-	}
-	switch name {
-	case "transaction_isolation", "tx_isolation":
-		if nextOnly {
-			return fmt.Errorf("mysqlinit: DSN key %q holds for the next transaction only: write isolation", key)
+	before := p.settings
+	switch {
+	case !name.OfSession():
+	case name.Bare == sysvar.TransactionIsolation || name.Bare == sysvar.TxIsolation:
+		if name.At && name.Scope == "" {
+			return fmt.Errorf("mysqlinit: DSN key %q holds for the next transaction only: write isolation", v.Name)
 		}
-		before := p.settings
-		chosen := isolation{expr: value}
-		if level, ok := levelByName(value); ok {
-			chosen = isolation{level: level}
+		chosen := session.Isolation{Expr: v.Value}
+		if level, ok := sysvar.ParseLevel(v.Value); ok {
+			chosen = session.Isolation{Level: level}
 		}
 		p.settings.isolation = given(chosen)
-		return p.agree(key, before)
-	case "binlog_format":
-		before := p.settings
-		p.settings.binlog = given(binlog{format: value})
-		return p.agree(key, before)
+		return p.agree(v.Name, before)
+	case name.Bare == sysvar.BinlogFormat:
+		p.settings.binlog = given(binlog{format: v.Value})
+		return p.agree(v.Name, before)
 	}
-	// As in the driver's map the last value counts.
-	p.variables = slices.DeleteFunc(p.variables, func(v variable) bool { return v.name == key })
-	p.variables = append(p.variables, variable{key, value})
+	// As in the driver's map, the last value of a name wins.
+	p.variables = slices.DeleteFunc(p.variables, func(other sysvar.Variable) bool { return other.Name == v.Name })
+	p.variables = append(p.variables, v)
 	return nil
 }
 
@@ -240,8 +256,8 @@ func (p *params) agree(key string, before settings) error {
 	if before.binlog.contradicts(p.settings.binlog, sameBinlog) {
 		return fmt.Errorf("mysqlinit: DSN key %q contradicts another choice of the binlog format in the same DSN: keep one of binlog and binlog_format", key)
 	}
-	// binlog_format=ROW beside binlog=row: keep the written format, which cannot
-	// be given up for an assertion.
+	// With both binlog_format=ROW and binlog=row, keep the written format, which
+	// cannot be given up for an assertion.
 	if before.binlog.value.format != "" {
 		p.settings.binlog = before.binlog
 	}
@@ -249,29 +265,26 @@ func (p *params) agree(key string, before settings) error {
 }
 
 // setsOurs returns the variable of ours that a value would set as well, as
-// '+00:00', tx_isolation='SERIALIZABLE' does: sent after our own items, it
-// would silently win over them. A value that only reads one is fine.
+// '+00:00', tx_isolation='SERIALIZABLE' does. Sent after our own items, it would
+// silently override them. A value that only reads such a variable is fine.
 func setsOurs(value string) string {
-	// With multiStatements, more statements may follow.
-	for _, statement := range splitTop(tokenize("SET value = "+value), ';') {
-		for _, a := range assignments(statement) {
-			switch a.name {
-			case newName, oldName, "binlog_format", "transaction":
-				return a.name
-			}
+	for _, a := range sqltext.Assignments("SET value = " + value) {
+		switch a.Name {
+		case sysvar.TransactionIsolation, sysvar.TxIsolation, sysvar.BinlogFormat, "transaction":
+			return a.Name
 		}
 	}
 	return ""
 }
 
-// parseDSN splits a DSN into what the MySQL driver is to have and what is ours.
-// The driver's own part is left byte for byte. No error shows a value: in a
-// malformed DSN it may be a part of the password.
+// parseDSN splits a DSN into the driver's part, which is left byte for byte, and
+// ours. No error shows a value: in a malformed DSN it can be a part of the
+// password.
 func parseDSN(dsn string) (*mysql.Config, params, error) {
 	var ours params
 	head, query := splitDSN(dsn)
 	if _, err := parseDriverDSN(head, nil); err != nil {
-		return nil, params{}, err // what seem to be keys may be a part of the password
+		return nil, params{}, err // what seems to be a key can be a part of the password
 	}
 	var rest []string
 	var errs []error
@@ -282,7 +295,7 @@ func parseDSN(dsn string) (*mysql.Config, params, error) {
 			if ourKeys[key] != nil {
 				errs = append(errs, fmt.Errorf("mysqlinit: DSN key %[1]q has no value: write %[1]s=…", key))
 			} else if param != "" {
-				rest = append(rest, param) // the driver passes over it
+				rest = append(rest, param) // the driver ignores it
 			}
 			continue
 		case driverKeys()[key] || key == "strict":
@@ -308,8 +321,8 @@ func parseDSN(dsn string) (*mysql.Config, params, error) {
 	return cfg, ours, nil
 }
 
-// splitDSN cuts a DSN before its parameters, where the driver cuts it: at the
-// first '?' behind the last '/'.
+// splitDSN splits a DSN where the driver does: at the first '?' after the last
+// '/'.
 func splitDSN(dsn string) (head, query string) {
 	slash := strings.LastIndexByte(dsn, '/')
 	if slash < 0 {
@@ -334,33 +347,34 @@ func parseDriverDSN(dsn string, query []string) (*mysql.Config, error) {
 			if key == "strict" {
 				return nil, errors.New(`mysqlinit: DSN key "strict": the MySQL driver has removed it: take it out, and set sql_mode instead`)
 			}
-			return nil, fmt.Errorf("mysqlinit: DSN key %q: %s", key, driverTakes(key))
+			return nil, fmt.Errorf("mysqlinit: DSN key %q: %s", key, driverWants(key))
 		}
 	}
 	// The driver's errors of this form are fixed texts.
 	if text, ok := strings.CutPrefix(err.Error(), "invalid DSN: "); ok {
-		return nil, fmt.Errorf("mysqlinit: invalid DSN: %s; it has the form user:password@net(address)/database?key=value, and a '/' in a value is written %%2F", text)
+		return nil, fmt.Errorf("mysqlinit: invalid DSN: %s; want user:password@net(address)/database?key=value, with a '/' in a value written %%2F", text)
 	}
-	return nil, errors.New("mysqlinit: invalid DSN: the part before its parameters is malformed; it has the form user:password@net(address)/database?key=value, and a '/' or '%' in the database's name is escaped (url.PathEscape), a '/' in a value written %2F")
+	return nil, errors.New("mysqlinit: invalid DSN: the part before its parameters is malformed; want user:password@net(address)/database?key=value, with a '/' or '%' in the database's name escaped (url.PathEscape), and a '/' in a value written %2F")
 }
 
-// driverTakes says what a key of the driver's takes, which its own error does not
-// without the value. Where it is no name to be registered, the driver is asked.
-func driverTakes(key string) string {
+// driverWants says which values a key of the driver's has. The driver's own error
+// says so only along with the value. Except for names that are registered, the
+// driver itself is asked.
+func driverWants(key string) string {
 	switch key {
 	case "tls":
-		return "it takes true, false, skip-verify, preferred, or a name registered before with mysql.RegisterTLSConfig"
+		return "want true, false, skip-verify, preferred, or a name registered before with mysql.RegisterTLSConfig"
 	case "serverPubKey":
-		return "it takes a name registered before with mysql.RegisterServerPubKey"
+		return "want a name registered before with mysql.RegisterServerPubKey"
 	}
-	for _, kind := range []struct{ value, takes string }{
+	for _, kind := range []struct{ value, name string }{
 		{"true", "true or false"},
 		{"1s", "a Go duration, such as 30s"},
 		{"1", "a whole number"},
 		{"UTC", "the name of a time zone, such as UTC"},
 	} {
 		if _, err := tryParse("/?" + key + "=" + kind.value); err == nil {
-			return "it takes " + kind.takes
+			return "want " + kind.name
 		}
 	}
 	return "the MySQL driver does not accept its value"
@@ -375,8 +389,8 @@ func tryParse(dsn string) (cfg *mysql.Config, err error) {
 	return mysql.ParseDSN(dsn)
 }
 
-// takeParams removes from a private copy of a Config what is ours in its Params.
-// What the user's own variables say stays there, for the driver to send.
+// takeParams removes our keys from the Params of a private copy of a Config. The
+// user's own variables stay there; the driver sends them.
 func takeParams(cfg *mysql.Config) (params, error) {
 	var ours params
 	var errs []error
@@ -390,13 +404,15 @@ func takeParams(cfg *mysql.Config) (params, error) {
 	}
 	ours.variables, ours.sentByDriver = nil, ours.variables
 	ours.readConfig(cfg)
-	ours.heedsContext = ours.heedsContext && cfg.TLS == nil
+	if cfg.TLS != nil && ours.origin == driverAlone {
+		ours.origin = driverWithTLSConfig
+	}
 	return ours, errors.Join(errs...)
 }
 
-// hasBeforeConnect tells whether a Config has a callback that may change a copy
-// of it for each connection. The field is not exported; where a version of the
-// driver has none of that name, assume one.
+// hasBeforeConnect reports whether a Config has a callback that can change a copy
+// of it for each connection. The field is not exported. If a version of the
+// driver has no field of that name, the callback is assumed.
 func hasBeforeConnect(cfg *mysql.Config) bool {
 	f := reflect.ValueOf(cfg).Elem().FieldByName("beforeConnect")
 	return !f.IsValid() || !f.IsZero()

@@ -10,6 +10,9 @@ import (
 	"unicode"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/mysqlinit/mysqlinit/internal/session"
+	"github.com/mysqlinit/mysqlinit/internal/sysvar"
 )
 
 func TestDSNKeys(t *testing.T) {
@@ -18,29 +21,29 @@ func TestDSNKeys(t *testing.T) {
 		want  settings
 	}{
 		{"", settings{}},
-		{"isolation=read-committed", settings{isolation: given(isolation{level: sql.LevelReadCommitted})}},
-		{"isolation=Serializable", settings{isolation: given(isolation{level: sql.LevelSerializable})}},
-		{"isolation=REPEATABLE+READ", settings{isolation: given(isolation{level: sql.LevelRepeatableRead})}},
-		{"isolation=%27READ-UNCOMMITTED%27", settings{isolation: given(isolation{level: sql.LevelReadUncommitted})}},
-		{"isolation=Server", settings{isolation: given(isolation{})}},
-		{"tx_isolation=DEFAULT&transaction_isolation=default", settings{isolation: given(isolation{expr: "default"})}},
+		{"isolation=read-committed", settings{isolation: given(session.Isolation{Level: sql.LevelReadCommitted})}},
+		{"isolation=Serializable", settings{isolation: given(session.Isolation{Level: sql.LevelSerializable})}},
+		{"isolation=REPEATABLE+READ", settings{isolation: given(session.Isolation{Level: sql.LevelRepeatableRead})}},
+		{"isolation=%27READ-UNCOMMITTED%27", settings{isolation: given(session.Isolation{Level: sql.LevelReadUncommitted})}},
+		{"isolation=Server", settings{isolation: given(session.Isolation{})}},
+		{"tx_isolation=DEFAULT&transaction_isolation=default", settings{isolation: given(session.Isolation{Expr: "default"})}},
 		{"binlog_format=ROW&binlog_format='row'", settings{binlog: given(binlog{format: "ROW"})}},
-		{"isolation=server", settings{isolation: given(isolation{})}},
+		{"isolation=server", settings{isolation: given(session.Isolation{})}},
 		{"binlog=Require-Row", settings{binlog: given(binlog{policy: BinlogRequireRow})}},
 		{"binlog=server", settings{binlog: given(binlog{policy: BinlogServer})}},
 		{"verify=TRUE&connectTimeout=0", settings{verify: given(true), connectTimeout: given(time.Duration(0))}},
 		{"connectTimeout=1m30s", settings{connectTimeout: given(90 * time.Second)}},
 		{"initCommand=SET+a%3D1%3B2&init_command=DO+%27%26%27", settings{initCommands: []string{"SET a=1;2", "DO '&'"}}},
-		{"tx_isolation=%27serializable%27", settings{isolation: given(isolation{level: sql.LevelSerializable})}},
-		{"SESSION tx_isolation='SERIALIZABLE'", settings{isolation: given(isolation{level: sql.LevelSerializable})}},
-		{"@@Session.`Transaction_Isolation`='SERIALIZABLE'", settings{isolation: given(isolation{level: sql.LevelSerializable})}},
-		{"tx_isolation=DEFAULT", settings{isolation: given(isolation{expr: "DEFAULT"})}},
-		{"tx_isolation=SERIALIZABLE&isolation=serializable", settings{isolation: given(isolation{level: sql.LevelSerializable})}},
+		{"tx_isolation=%27serializable%27", settings{isolation: given(session.Isolation{Level: sql.LevelSerializable})}},
+		{"SESSION tx_isolation='SERIALIZABLE'", settings{isolation: given(session.Isolation{Level: sql.LevelSerializable})}},
+		{"@@Session.`Transaction_Isolation`='SERIALIZABLE'", settings{isolation: given(session.Isolation{Level: sql.LevelSerializable})}},
+		{"tx_isolation=DEFAULT", settings{isolation: given(session.Isolation{Expr: "DEFAULT"})}},
+		{"tx_isolation=SERIALIZABLE&isolation=serializable", settings{isolation: given(session.Isolation{Level: sql.LevelSerializable})}},
 		{"binlog_format=MIXED", settings{binlog: given(binlog{format: "MIXED"})}},
 		{"guard=1", settings{guard: given(true)}},
 		{"binlog_format='ROW'&binlog=require-row", settings{binlog: given(binlog{format: "'ROW'"})}},
 		{"binlog_format='ROW'&binlog=row", settings{binlog: given(binlog{format: "'ROW'"})}},
-		{"binlog_format=STATEMENT&isolation=repeatable-read", settings{binlog: given(binlog{format: "STATEMENT"}), isolation: given(isolation{level: sql.LevelRepeatableRead})}},
+		{"binlog_format=STATEMENT&isolation=repeatable-read", settings{binlog: given(binlog{format: "STATEMENT"}), isolation: given(session.Isolation{Level: sql.LevelRepeatableRead})}},
 	} {
 		cfg, got, err := parseDSN("u:p@tcp(h:1)/db?" + test.query)
 		if err != nil {
@@ -131,7 +134,10 @@ func TestDSNLeavesRealVariablesAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []variable{{"max_allowed_packet", "1"}, {"connect_timeout", "5"}, {"@x", "1"}, {"NAMES", "2"}, {"time_zone", "'+01:00'"}}
+	want := []sysvar.Variable{
+		{Name: "max_allowed_packet", Value: "1"}, {Name: "connect_timeout", Value: "5"}, {Name: "@x", Value: "1"},
+		{Name: "NAMES", Value: "2"}, {Name: "time_zone", Value: "'+01:00'"},
+	}
 	if !reflect.DeepEqual(got.variables, want) {
 		t.Errorf("got %v, want %v", got.variables, want)
 	}
@@ -162,7 +168,7 @@ func TestMalformedDSNErrorsHoldNoPassword(t *testing.T) {
 	}
 }
 
-func TestEmptyDSNIsOne(t *testing.T) {
+func TestEmptyDSNIsValid(t *testing.T) {
 	db, err := sql.Open(DriverName, "")
 	if err != nil {
 		t.Fatal(err)
@@ -171,7 +177,7 @@ func TestEmptyDSNIsOne(t *testing.T) {
 }
 
 func TestDriverKeysAreRead(t *testing.T) {
-	// All that the driver's README lists, except charset's fallback list.
+	// Every key that the driver's README lists, except charset's fallback list.
 	for _, key := range []string{"allowAllFiles", "allowCleartextPasswords", "allowFallbackToPlaintext", "allowNativePasswords",
 		"allowOldPasswords", "charset", "checkConnLiveness", "collation", "clientFoundRows", "columnsWithAlias", "compress",
 		"connectionAttributes", "interpolateParams", "loc", "maxAllowedPacket", "multiStatements", "parseTime", "readTimeout",
@@ -205,7 +211,7 @@ func TestOpenRefusesContradictions(t *testing.T) {
 		if (err == nil) != test.ok {
 			t.Errorf("%s: got %v", test.query, err)
 		}
-		// A preset gives way to the DSN.
+		// The DSN overrides a preset.
 		d, err := NewDriver(test.opt)
 		if err != nil {
 			t.Fatal(err)
@@ -226,7 +232,7 @@ func TestConfigParamsMeanTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := c.session; got.isolation.level != sql.LevelSerializable || !got.verify || len(got.initCommands) != 1 || len(got.variables) != 0 {
+	if got := c.session; got.Isolation.Level != sql.LevelSerializable || !got.Verify || len(got.InitCommands) != 1 || len(got.Variables) != 0 {
 		t.Errorf("got %+v", got)
 	}
 	if len(cfg.Params) != 5 {
@@ -241,6 +247,30 @@ func TestConfigParamsMeanTheSame(t *testing.T) {
 	cfg.Params["verify"] = "perhaps"
 	if _, err := NewConnector(cfg); err == nil || !strings.Contains(err.Error(), "verify") {
 		t.Errorf("got %v, want an error that names verify", err)
+	}
+}
+
+func TestTheSETOfADSN(t *testing.T) {
+	for _, test := range []struct{ query, want string }{
+		{"", "SET @@SESSION.transaction_isolation = 'READ-COMMITTED', @@SESSION.binlog_format = 'ROW'"},
+		{"binlog=server", "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"},
+		{"binlog=server&isolation=server", ""},
+		{"binlog=server&isolation=server&time_zone='UTC'", "SET time_zone = 'UTC'"},
+		{"binlog=require-row&time_zone='UTC'&sql_mode='ANSI'", "SET @@SESSION.transaction_isolation = 'READ-COMMITTED', @@SESSION.binlog_format = 'ROW', time_zone = 'UTC', sql_mode = 'ANSI'"},
+		{"a=1+%23+one&b=2", "SET @@SESSION.transaction_isolation = 'READ-COMMITTED', @@SESSION.binlog_format = 'ROW', a = 1 # one\n, b = 2"},
+		{"time_zone='%2B00:00'+--+utc&a=1", "SET @@SESSION.transaction_isolation = 'READ-COMMITTED', @@SESSION.binlog_format = 'ROW', time_zone = '+00:00' -- utc\n, a = 1"},
+		{"tx_isolation=DEFAULT", "SET @@SESSION.binlog_format = 'ROW', @@SESSION.transaction_isolation = DEFAULT"},
+		{"binlog_format=MIXED", "SET @@SESSION.transaction_isolation = 'READ-COMMITTED', @@SESSION.binlog_format = MIXED"},
+		{"isolation=serializable&binlog=assert", "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE"},
+		{"binlog=assert", "SET @@SESSION.transaction_isolation = IF(@@SESSION.binlog_format = 'STATEMENT' AND (@@GLOBAL.log_bin OR @@wsrep_on), 'mysqlinit: binlog_format is STATEMENT', 'READ-COMMITTED')"},
+	} {
+		conn := &troubledConn{}
+		if _, failure := testConnector(t, "/?"+test.query).session.Prepare(t.Context(), conn, new(session.Progress)); failure != nil {
+			t.Fatal(failure.Err)
+		}
+		if got := strings.Join(conn.sent, "; "); got != test.want {
+			t.Errorf("%s:\n got %s\nwant %s", test.query, got, test.want)
+		}
 	}
 }
 
@@ -263,7 +293,7 @@ func FuzzDSN(f *testing.F) {
 		if drivers.Params = nil; len(cfg.Params) > 0 || cfg.FormatDSN() != drivers.FormatDSN() {
 			t.Errorf("%q: the driver's part is %s, params %v, with the driver alone %s", dsn, cfg.FormatDSN(), cfg.Params, drivers.FormatDSN())
 		}
-		// What the driver makes of our part is the same DSN without it.
+		// The driver must make the same of the DSN without our part.
 		again, err := mysql.ParseDSN(cfg.FormatDSN())
 		if err == nil && again.User+again.Passwd+again.DBName != cfg.User+cfg.Passwd+cfg.DBName {
 			t.Skip() // a DSN that the driver itself does not format back
@@ -288,7 +318,7 @@ func FuzzDSN(f *testing.F) {
 	})
 }
 
-// FuzzDSNHidesPassword opens DSNs that are broken in many ways, or by what is in
+// FuzzDSNHidesPassword opens DSNs that are broken in many ways, some by what is in
 // their password.
 func FuzzDSNHidesPassword(f *testing.F) {
 	tails := []string{"@tcp(h:1)/db", "", "@", "/", "@tcp(h:1)", "@tcp(h:1/db", "@tcp h:1/db", "@nonet/db", "@tcp(h:1)/db%zz", "@tcp(h:1)/db?verify=perhaps", "@tcp(h:1)/?isolation",
@@ -321,9 +351,9 @@ func FuzzDSNHidesPassword(f *testing.F) {
 }
 
 func FuzzIsolationName(f *testing.F) {
-	for _, level := range levelNames {
-		f.Add(level)
-		f.Add(" '" + strings.ToLower(spaced(level)) + "' ")
+	for _, level := range []sql.IsolationLevel{sql.LevelReadUncommitted, sql.LevelReadCommitted, sql.LevelRepeatableRead, sql.LevelSerializable} {
+		f.Add(sysvar.LevelName(level))
+		f.Add(" '" + strings.ToLower(sysvar.SpacedLevelName(level)) + "' ")
 	}
 	for _, seed := range []string{"server", "", "'", "''", "read_committed", "READ--COMMITTED", "\"serializable'", "chaos", "DEFAULT", "SNAPSHOT"} {
 		f.Add(seed)
@@ -331,8 +361,8 @@ func FuzzIsolationName(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name string) {
 		var s settings
 		err := ourKeys["isolation"](&s, name)
-		level := s.isolation.value.level
-		canonical := levelNames[level]
+		level := s.isolation.value.Level
+		canonical := sysvar.LevelName(level)
 		if err != nil {
 			if s.isolation.given || strings.EqualFold(name, "server") {
 				t.Errorf("%q: %v, and chosen is %v", name, err, level)

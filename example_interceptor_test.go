@@ -24,7 +24,7 @@ func (failures) ConnExecContext(ctx context.Context, conn driver.ExecerContext, 
 	return result, err
 }
 
-// The preparation has been done before the interceptor sees a connection.
+// The interceptor sees a connection only after it has been prepared.
 func ExampleWithInterceptor() {
 	db, err := mysqlinit.Open("user:password@tcp(db:3306)/app", mysqlinit.WithInterceptor(failures{}))
 	if err != nil {

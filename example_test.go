@@ -77,7 +77,7 @@ func ExampleDriver_OpenConnector() {
 	_, err = (&mysqlinit.Driver{}).OpenConnector(dsn + "?isolationLevel=serializable")
 	fmt.Println(err)
 	// Output:
-	// mysqlinit: DSN key "isolation": it takes read-committed, repeatable-read, read-uncommitted, serializable or server
+	// mysqlinit: DSN key "isolation": want read-committed, repeatable-read, read-uncommitted, serializable or server
 	// mysqlinit: unknown DSN key "isolationLevel": write isolation
 }
 

@@ -5,30 +5,114 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"log/slog"
+	"slices"
 	"strings"
+	"time"
+
+	"github.com/mysqlinit/mysqlinit/internal/session"
+	"github.com/mysqlinit/mysqlinit/internal/sqltext"
+	"github.com/mysqlinit/mysqlinit/internal/sysvar"
 )
 
-// guardedConn notices what its statements may do to the session, and puts the
+// guard is what all guarded connections of a Connector share.
+type guard struct {
+	session         *session.Session
+	timeout         time.Duration // bounds each restoring of a session; 0 is none
+	repeatable      bool          // the SET alone makes a session again what Prepare made it
+	autocommits     bool          // autocommit is the server's default, which is on: nothing here sets it
+	chains          bool          // a COMMIT can open a transaction: completion_type is set
+	multiStatements bool          // a query can be several statements
+}
+
+func newGuard(s *session.Session, timeout time.Duration, of params) *guard {
+	g := &guard{
+		session:         s,
+		timeout:         timeout,
+		repeatable:      !of.changedByCallback && setIsRepeatable(s.Config),
+		autocommits:     of.origin != foreign && !of.changedByCallback,
+		multiStatements: of.multiStatements,
+	}
+	for _, v := range slices.Concat(s.Variables, s.SentByDriver) {
+		switch v.BareName() {
+		case "autocommit":
+			g.autocommits = false
+		case "completion_type":
+			g.chains = true
+		}
+	}
+	for _, command := range s.InitCommands {
+		if sqltext.EffectOf(command, true)&(sqltext.Irreversible|sqltext.Opaque) != 0 {
+			g.autocommits = false
+		}
+		if strings.Contains(strings.ToLower(command), "completion_type") {
+			g.chains = true
+		}
+	}
+	return g
+}
+
+// setIsRepeatable reports whether the SET gives the same session whatever the
+// session is, and no init command has changed what it sets.
+func setIsRepeatable(c session.Config) bool {
+	variables := slices.Concat(c.Variables, c.SentByDriver)
+	own := []sysvar.Variable{{Value: c.Isolation.Expr}, {Value: c.Binlog.Format}}
+	for _, v := range append(own, variables...) {
+		// With autocommit off a transaction can be open, which the SET leaves open.
+		if !v.IsConstant() || v.ReadsClock() || v.BareName() == "autocommit" {
+			return false
+		}
+	}
+	for _, command := range c.InitCommands {
+		if sqltext.EffectOf(command, true)&^sqltext.SetsVariable != 0 {
+			return false
+		}
+		for _, v := range variables {
+			if strings.Contains(strings.ToLower(command), v.BareName()) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// over returns the guarded form of a connection that was prepared in a form of
+// the SET.
+func (g *guard) over(conn connMethods, form session.Form) *guardedConn {
+	return &guardedConn{connMethods: conn, guard: g, form: form}
+}
+
+// effectOf returns what a query can do to a session.
+func (g *guard) effectOf(query string) sqltext.Effect {
+	e := sqltext.EffectOf(query, g.multiStatements)
+	if g.chains { // with completion_type each COMMIT and ROLLBACK can open a transaction
+		if lower := strings.ToLower(query); strings.Contains(lower, "commit") || strings.Contains(lower, "rollback") {
+			e |= sqltext.Opaque
+		}
+	}
+	return e
+}
+
+// restores reports whether the SET restores what a statement has changed.
+func (g *guard) restores(e sqltext.Effect, form session.Form) bool {
+	return g.repeatable &&
+		(e&sqltext.SetsIsolation == 0 || g.session.SetsIsolation()) &&
+		(e&sqltext.SetsBinlog == 0 || g.session.SetsBinlog(form))
+}
+
+// guardedConn notices what its statements can do to the session, and puts the
 // session back in order before the next user has it. database/sql calls it from
 // one goroutine at a time.
 type guardedConn struct {
 	connMethods
-	session *session
-	form    form // of the SET that prepared this connection
+	guard *guard
+	form  session.Form // of the SET that prepared this connection
 
-	tx       driver.Tx // of BeginTx, until it ends
-	changed  bool      // by a statement, since the session was last in order
-	prepared bool      // a statement that changes it, which may run at any time
-	beyond   bool      // repair: never to be pooled again
-	manual   bool      // autocommit is off, or may be
+	tx                 driver.Tx // of BeginTx, until it ends
+	changed            bool      // a statement has changed the session since it was last in order
+	restoreAlways      bool      // a statement was prepared that changes it, and can run at any time
+	discard            bool      // no SET restores the session: never pool it again
+	autocommitMayBeOff bool
 }
-
-// What mysqltx sends around a transaction. After the second the session is what it
-// was, so that a transaction does not cost the connection.
-const (
-	autocommitOff = "SET autocommit = 0"
-	autocommitOn  = "SET autocommit = 1"
-)
 
 var _ interface {
 	connMethods
@@ -36,151 +120,130 @@ var _ interface {
 } = (*guardedConn)(nil)
 
 // Unwrap returns the connection below. The guard does not see what is sent there.
-func (g *guardedConn) Unwrap() driver.Conn { return g.connMethods }
+func (c *guardedConn) Unwrap() driver.Conn { return c.connMethods }
 
-// notice notes what a query that is about to run may do; it may do so even
-// where it fails, or where its answer is lost.
-func (g *guardedConn) notice(query string) {
-	if e := g.session.effectOf(query); e != 0 {
-		if g.tx != nil {
-			if e&opensOrHides != 0 {
-				e |= setsIsolation // a procedure may
+// notice notes what a query that is about to run can do. The query can do so even
+// if it fails, or if its answer is lost.
+func (c *guardedConn) notice(query string) {
+	if e := c.guard.effectOf(query); e != 0 {
+		if c.tx != nil {
+			if e&sqltext.Opaque != 0 {
+				e |= sqltext.SetsIsolation // a procedure can
 			}
-			e &^= opensOrHides // the end of BeginTx's transaction ends what was opened
-			e |= setsVariable  // and the SET restores what a procedure set
+			e &^= sqltext.Opaque      // the end of BeginTx's transaction ends what was opened
+			e |= sqltext.SetsVariable // and the SET restores what a procedure set
 		}
-		g.note(e, query, &g.changed)
+		c.note(e, query, &c.changed)
 	}
 }
 
-// noticePrepared notes what a query that is prepared may do whenever it runs,
-// also when the transaction that it was prepared in has ended.
-func (g *guardedConn) noticePrepared(query string) {
-	if e := g.session.effectOf(query); e != 0 {
-		g.note(e, query, &g.prepared)
+// noticePrepared notes what a prepared query can do whenever it runs, even after
+// the end of the transaction that it was prepared in.
+func (c *guardedConn) noticePrepared(query string) {
+	if e := c.guard.effectOf(query); e != 0 {
+		c.note(e, query, &c.restoreAlways)
 	}
 }
 
-// effectOf tells what a query may do to this session.
-func (s *session) effectOf(query string) effect {
-	e := effectOf(query, s.multiStatements)
-	if s.chains { // with completion_type each COMMIT and ROLLBACK may open a transaction
-		if lower := strings.ToLower(query); strings.Contains(lower, "commit") || strings.Contains(lower, "rollback") {
-			e |= opensOrHides
-		}
-	}
-	return e
-}
-
-func (g *guardedConn) note(e effect, query string, restorable *bool) {
-	if e&(opensOrHides|sticks) == 0 && g.session.restores(e, g.form) {
+func (c *guardedConn) note(e sqltext.Effect, query string, restorable *bool) {
+	if e&(sqltext.Opaque|sqltext.Irreversible) == 0 && c.guard.restores(e, c.form) {
 		*restorable = true
 		return
 	}
-	if !g.beyond && g.session.logger.Enabled(context.Background(), slog.LevelDebug) {
-		g.session.logger.Debug("mysqlinit: guard will close a connection: no SET restores its session after this statement", slog.String("statement", maskLiterals(query)))
+	if logger := c.guard.session.Logger; !c.discard && logger.Enabled(context.Background(), slog.LevelDebug) {
+		logger.Debug("mysqlinit: guard will close a connection: no SET restores its session after this statement", slog.String("statement", sqltext.Mask(query)))
 	}
-	g.beyond = true
+	c.discard = true
 }
 
-// restores tells whether the SET restores what a statement has changed.
-func (s *session) restores(e effect, f form) bool {
-	return s.repeatable &&
-		(e&setsIsolation == 0 || s.isolation != isolation{}) &&
-		(e&setsBinlog == 0 || f.binlog == setBinlog || s.binlog.format != "")
+// IsValid reports, when a connection comes back to the pool, whether it can stay.
+func (c *guardedConn) IsValid() bool {
+	return !c.discard && !c.autocommitMayBeOff && c.tx == nil && c.connMethods.IsValid()
 }
 
-// IsValid tells database/sql, when a connection comes back to the pool, whether
-// it may stay.
-func (g *guardedConn) IsValid() bool {
-	return !g.beyond && !g.manual && g.tx == nil && g.connMethods.IsValid()
-}
-
-// ResetSession restores the session when a connection leaves the pool again.
-// Its only error is driver.ErrBadConn: database/sql then takes another
-// connection, and ignores all other errors.
-func (g *guardedConn) ResetSession(ctx context.Context) error {
-	if err := g.connMethods.ResetSession(ctx); err != nil || !g.IsValid() {
+// ResetSession restores the session when a connection leaves the pool again. Its
+// only error is driver.ErrBadConn: database/sql then takes another connection,
+// and ignores all other errors.
+func (c *guardedConn) ResetSession(ctx context.Context) error {
+	if err := c.connMethods.ResetSession(ctx); err != nil || !c.IsValid() {
 		return driver.ErrBadConn
 	}
-	if !g.changed && !g.prepared {
+	if !c.changed && !c.restoreAlways {
 		return nil
 	}
-	bounded, cancel := g.session.bound(ctx)
+	limited, cancel := bounded(ctx, c.guard.timeout)
 	defer cancel()
-	text := g.session.setText(g.form, g.session.restored)
-	if err := exec(bounded, g.connMethods, text); err != nil {
-		g.beyond = true
-		if ctx.Err() == nil { // else the caller's own doing
-			g.session.logger.Warn("mysqlinit: guard closes a connection: its session could not be restored", slog.Any("error", newInitError(text, "restoring the session failed", "", err)))
+	if failure := c.guard.session.Restore(limited, c.connMethods, c.form); failure != nil {
+		c.discard = true
+		if ctx.Err() == nil { // otherwise it is the caller's own doing
+			c.guard.session.Logger.Warn("mysqlinit: guard closes a connection: its session could not be restored", slog.Any("error", initError(failure)))
 		}
 		return driver.ErrBadConn
 	}
-	g.changed = false
+	c.changed = false
 	return nil
 }
 
-func (g *guardedConn) Exec(query string, args []driver.Value) (driver.Result, error) {
-	g.notice(query)
-	return g.connMethods.Exec(query, args)
+func (c *guardedConn) Exec(query string, args []driver.Value) (driver.Result, error) {
+	c.notice(query)
+	return c.connMethods.Exec(query, args)
 }
 
-func (g *guardedConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	if g.session.autocommits && (query == autocommitOff || query == autocommitOn) {
-		g.manual = true
-		result, err := g.connMethods.ExecContext(ctx, query, args)
-		g.manual = err != nil || query == autocommitOff
+func (c *guardedConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	if c.guard.autocommits && (query == sysvar.AutocommitOff || query == sysvar.AutocommitOn) {
+		c.autocommitMayBeOff = true
+		result, err := c.connMethods.ExecContext(ctx, query, args)
+		c.autocommitMayBeOff = err != nil || query == sysvar.AutocommitOff
 		return result, err
 	}
-	g.notice(query)
-	return g.connMethods.ExecContext(ctx, query, args)
+	c.notice(query)
+	return c.connMethods.ExecContext(ctx, query, args)
 }
 
-func (g *guardedConn) Query(query string, args []driver.Value) (driver.Rows, error) {
-	g.notice(query)
-	return g.connMethods.Query(query, args)
+func (c *guardedConn) Query(query string, args []driver.Value) (driver.Rows, error) {
+	c.notice(query)
+	return c.connMethods.Query(query, args)
 }
 
-func (g *guardedConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	g.notice(query)
-	return g.connMethods.QueryContext(ctx, query, args)
+func (c *guardedConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	c.notice(query)
+	return c.connMethods.QueryContext(ctx, query, args)
 }
 
-func (g *guardedConn) Prepare(query string) (driver.Stmt, error) {
-	g.noticePrepared(query)
-	return g.connMethods.Prepare(query)
+func (c *guardedConn) Prepare(query string) (driver.Stmt, error) {
+	c.noticePrepared(query)
+	return c.connMethods.Prepare(query)
 }
 
-func (g *guardedConn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
-	g.noticePrepared(query)
-	return g.connMethods.PrepareContext(ctx, query)
+func (c *guardedConn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	c.noticePrepared(query)
+	return c.connMethods.PrepareContext(ctx, query)
 }
 
-func (g *guardedConn) Begin() (driver.Tx, error) {
-	tx, err := g.connMethods.Begin()
-	return g.began(tx, err, sql.LevelDefault)
+func (c *guardedConn) Begin() (driver.Tx, error) {
+	tx, err := c.connMethods.Begin()
+	return c.began(tx, err, sql.LevelDefault)
 }
 
-func (g *guardedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
-	tx, err := g.connMethods.BeginTx(ctx, opts)
-	return g.began(tx, err, sql.IsolationLevel(opts.Isolation))
+func (c *guardedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	tx, err := c.connMethods.BeginTx(ctx, opts)
+	return c.began(tx, err, sql.IsolationLevel(opts.Isolation))
 }
 
-func (g *guardedConn) began(tx driver.Tx, err error, level sql.IsolationLevel) (driver.Tx, error) {
+func (c *guardedConn) began(tx driver.Tx, err error, level sql.IsolationLevel) (driver.Tx, error) {
 	if err != nil {
 		if level != sql.LevelDefault {
-			// The driver has set the level of the next transaction, which may not
-			// have begun.
-			g.note(setsIsolation, "SET TRANSACTION ISOLATION LEVEL", &g.changed)
+			// The driver has set the level of the next transaction, which did not begin.
+			c.note(sqltext.SetsIsolation, "SET TRANSACTION ISOLATION LEVEL", &c.changed)
 		}
 		return tx, err
 	}
-	if g.tx != nil { // the server has ended the one before
-		g.beyond = true
+	if c.tx != nil { // the server has ended the one before
+		c.discard = true
 		return tx, nil
 	}
-	g.tx = tx
-	return (*guardedTx)(g), nil
+	c.tx = tx
+	return (*guardedTx)(c), nil
 }
 
 // guardedTx is a connection's transaction. It is the connection itself, so that
@@ -197,8 +260,8 @@ func (t *guardedTx) end(how func(driver.Tx) error) error {
 	}
 	err := how(t.tx)
 	t.tx = nil
-	if err != nil || t.session.chains {
-		t.beyond = true // nobody knows whether a transaction is open
+	if err != nil || t.guard.chains {
+		t.discard = true // nobody knows whether a transaction is open
 	}
 	return err
 }

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+
+	"github.com/mysqlinit/mysqlinit/internal/session"
 )
 
 // troubledConn is a connection of the driver's whose calls fail as told.
@@ -35,7 +37,17 @@ func (t troubledTx) Commit() error   { return t.conn.end }
 func (t troubledTx) Rollback() error { return t.conn.end }
 
 func guardOf(t *testing.T, conn *troubledConn, dsn string, opts ...Option) *guardedConn {
-	return &guardedConn{connMethods: conn, session: testSession(t, dsn, opts...), form: form{name: newName, binlog: setBinlog}}
+	t.Helper()
+	s := testConnector(t, dsn, append(opts, WithGuard(true))...)
+	// Prepare the connection, because the guard needs the form of the SET.
+	sent, exec := conn.sent, conn.exec
+	conn.exec = nil
+	form, failure := s.session.Prepare(t.Context(), conn, new(session.Progress))
+	if failure != nil {
+		t.Fatal(failure.Err)
+	}
+	conn.sent, conn.exec, conn.bounded = sent, exec, false
+	return s.guard.over(conn, form)
 }
 
 var serializable = driver.TxOptions{Isolation: driver.IsolationLevel(sql.LevelSerializable)}
@@ -53,7 +65,7 @@ func TestGuardRestoresAfterABeginThatFailed(t *testing.T) {
 	if err := g.ResetSession(t.Context()); err != nil || len(conn.sent) != 1 || !strings.Contains(conn.sent[0], "'READ-COMMITTED'") || !conn.bounded {
 		t.Errorf("%v, sent %q, bounded %v", err, conn.sent, conn.bounded)
 	}
-	// Where the level is the server's, nothing restores it.
+	// If the level is the server's, nothing restores it.
 	g = guardOf(t, conn, "/?isolation=server")
 	_, _ = g.BeginTx(t.Context(), serializable)
 	if g.IsValid() {
@@ -105,10 +117,39 @@ func TestGuardsResetSessionReturnsOnlyErrBadConn(t *testing.T) {
 		if logged := strings.Contains(log.String(), "level=WARN"); logged == cancelled {
 			t.Errorf("the caller's context ended: %v; logged %q", cancelled, &log)
 		}
-		// A wrapper without IsValid has put it back.
+		// A wrapper without IsValid has put the connection back.
 		conn.exec = nil
 		if err := g.ResetSession(t.Context()); err != driver.ErrBadConn {
 			t.Errorf("the second time: %v", err)
+		}
+	}
+}
+
+func TestSETIsRepeatable(t *testing.T) {
+	for query, want := range map[string]bool{
+		"":                                    true,
+		"time_zone='UTC'":                     true,
+		"tx_isolation=DEFAULT":                true,
+		"sql_mode=CONCAT(@@sql_mode,',ANSI')": false,
+		"sql_mode=@@sql_mode":                 false,
+		"autocommit=1":                        false,
+		"wait_timeout=60":                     true,
+		"@x='a'||'b'":                         false,
+		"@x='a\\b'":                           false,
+		`@x="a"`:                              false,
+		"@x=CURRENT_TIMESTAMP":                false,
+		"@x=utc_date":                         false,
+		"tx_isolation=@@GLOBAL.tx_isolation":  false,
+		"initCommand=DO+1":                    true,
+		"initCommand=SET+@x=1":                true,
+		"initCommand=SET+SESSION+TRANSACTION+ISOLATION+LEVEL+SERIALIZABLE": false,
+		"initCommand=SET+binlog_format='MIXED'":                            false,
+		"initCommand=SET+TIME_ZONE='SYSTEM'":                               true,
+		"initCommand=SET+TIME_ZONE='SYSTEM'&time_zone='UTC'":               false,
+		"initCommand=CALL+prepare_session()":                               false,
+	} {
+		if got := testConnector(t, "/?guard=true&"+query).guard.repeatable; got != want {
+			t.Errorf("%s: got %v, want %v", query, got, want)
 		}
 	}
 }
@@ -119,7 +160,7 @@ func BenchmarkGuard(b *testing.B) {
 	bare := &quietConn{}
 	for name, conn := range map[string]connMethods{
 		"bare":  bare,
-		"guard": &guardedConn{connMethods: bare, session: testSession(b, "/?multiStatements=true")},
+		"guard": testConnector(b, "/?multiStatements=true&guard=true").guard.over(bare, session.Form{}),
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()

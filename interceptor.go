@@ -9,14 +9,17 @@ import (
 	"sync"
 
 	"github.com/ngrok/sqlmw"
+
+	"github.com/mysqlinit/mysqlinit/internal/session"
 )
 
-// connectIntercepted connects through the user's interceptors, each laid with
-// sqlmw over what is below it. The layers are made anew for each connection, so
-// that it is known which connections were opened below, to be closed whichever
-// way an interceptor fails: sqlmw drops them.
-func (c *Connector) connectIntercepted(ctx context.Context) (driver.Conn, error) {
-	below := &openedBelow{Connector: c}
+// connectIntercepted connects through the user's interceptors, each wrapped with
+// sqlmw around what is below it. prepared is the connector below all of them, and
+// connect its Connect without interceptors. The layers are made anew for each
+// connection. That way it is known which connections were opened below, and they
+// can be closed however an interceptor fails; sqlmw drops them.
+func connectIntercepted(ctx context.Context, prepared driver.Connector, interceptors []sqlmw.Interceptor, connect connectFunc) (driver.Conn, error) {
+	below := &openedBelow{Connector: prepared, connect: connect}
 	handedOut := false
 	defer func() {
 		if !handedOut { // also on a panic
@@ -24,12 +27,12 @@ func (c *Connector) connectIntercepted(ctx context.Context) (driver.Conn, error)
 		}
 	}()
 	var connector driver.Connector = below
-	for _, i := range slices.Backward(c.interceptors) {
+	for _, i := range slices.Backward(interceptors) {
 		connector = layer{connector, i}
 	}
 	conn, err := connector.Connect(ctx)
 	if errors.Is(err, driver.ErrBadConn) {
-		return nil, newInitError("", "an interceptor's ConnectorConnect failed", "", err)
+		return nil, initError(&session.Failure{Reason: "an interceptor's ConnectorConnect failed", Err: err})
 	}
 	if err != nil {
 		return nil, err
@@ -42,7 +45,9 @@ func (c *Connector) connectIntercepted(ctx context.Context) (driver.Conn, error)
 	return conn, nil
 }
 
-// layer is a connector with an interceptor over it.
+type connectFunc func(context.Context) (driver.Conn, error)
+
+// layer is a connector wrapped in an interceptor.
 type layer struct {
 	driver.Connector
 	interceptor sqlmw.Interceptor
@@ -73,20 +78,22 @@ type interceptedConn struct {
 // Unwrap returns the connection below sqlmw. No interceptor sees what is sent there.
 func (c *interceptedConn) Unwrap() driver.Conn { return c.below }
 
-// IsValid keeps out of the pool what an interceptor may have lost a transaction on.
+// IsValid keeps a connection out of the pool if an interceptor has lost something
+// on it, which can be a transaction.
 func (c *interceptedConn) IsValid() bool { return !c.shim.lostValue && c.connMethods.IsValid() }
 
-// openedBelow is the prepared connector that interceptors see, and remembers
-// what it has opened. An interceptor may open several at once.
+// openedBelow is the prepared connector that interceptors see. It remembers what
+// it has opened. An interceptor can open several connections at once.
 type openedBelow struct {
-	*Connector
-	mu     sync.Mutex
-	opened []driver.Conn
-	failed bool // the interceptors have: what is opened from now on is closed
+	driver.Connector
+	connect connectFunc
+	mu      sync.Mutex
+	opened  []driver.Conn
+	failed  bool // the interceptors have: what is opened from now on is closed
 }
 
 func (b *openedBelow) Connect(ctx context.Context) (driver.Conn, error) {
-	conn, err := b.connectPrepared(notNil(ctx))
+	conn, err := b.connect(notNil(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -115,8 +122,8 @@ func (b *openedBelow) close() {
 	}
 }
 
-// connectorDriver gives sqlmw a connector in the only form that it takes. Its
-// Open connects as well: it is no way around.
+// connectorDriver gives sqlmw a connector in the only form that sqlmw takes. Its
+// Open connects through the same connector, so that nothing can go around it.
 type connectorDriver struct{ connector driver.Connector }
 
 func (d connectorDriver) OpenConnector(string) (driver.Connector, error) { return d.connector, nil }
@@ -125,8 +132,8 @@ func (d connectorDriver) Open(string) (driver.Conn, error) {
 	return d.connector.Connect(context.Background())
 }
 
-// interceptor is a user's interceptor, kept to what sqlmw relies on: sqlmw
-// passes nil contexts, drops what comes beside an error, and wraps nil.
+// interceptor is a user's interceptor, kept to what sqlmw relies on: sqlmw passes
+// nil contexts, drops a value that comes with an error, and wraps nil.
 type interceptor struct {
 	sqlmw.Interceptor
 	conn      driver.Conn // what ConnectorConnect returned
@@ -140,8 +147,8 @@ func notNil(ctx context.Context) context.Context {
 	return ctx
 }
 
-// settle makes of what a method returned either a value or an error: it lets go
-// of a value beside an error, and neither of both is an error too.
+// settle makes sure that a method returned either a value or an error. It lets go
+// of a value that came with an error, and makes an error of neither.
 func settle[T any](i *interceptor, method string, value T, err error, letGo func(T) error) error {
 	switch nothing := isNil(value); {
 	case err == nil && nothing:

@@ -5,53 +5,58 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/ngrok/sqlmw"
+
+	"github.com/mysqlinit/mysqlinit/internal/session"
+	"github.com/mysqlinit/mysqlinit/internal/sqltext"
+	"github.com/mysqlinit/mysqlinit/internal/sysvar"
 )
 
-// DefaultConnectTimeout bounds dial, handshake and preparation of a connection
-// where neither [WithConnectTimeout] nor the DSN's connectTimeout says
-// otherwise. A longer timeout in the DSN (or Config.Timeout) raises it.
+// DefaultConnectTimeout bounds dial, handshake and preparation of a connection,
+// unless [WithConnectTimeout] or the DSN's connectTimeout says otherwise. A longer
+// timeout in the DSN (or Config.Timeout) raises it.
 const DefaultConnectTimeout = 30 * time.Second
 
 // Option changes what a connection is prepared with. Options are applied in
-// order; of the same one given twice the last counts, except those that are
-// documented as repeatable.
+// order. If an option is given twice, the last one wins, unless it is documented
+// as repeatable.
 type Option func(*settings) error
 
 // WithIsolation sets the isolation level that every session starts with. The
-// default is [sql.LevelReadCommitted]; [sql.LevelDefault] leaves the server's.
-// A level that MySQL does not have is an error. [sql.TxOptions.Isolation] still
-// chooses the level of one transaction.
+// default is [sql.LevelReadCommitted]; [sql.LevelDefault] leaves the server's
+// level. A level that MySQL does not have is an error. [sql.TxOptions.Isolation]
+// still chooses the level of one transaction.
 func WithIsolation(level sql.IsolationLevel) Option {
 	return func(s *settings) error {
-		if level != sql.LevelDefault && levelNames[level] == "" {
-			return fmt.Errorf("mysqlinit: WithIsolation(%v): MySQL has no such level; it takes sql.LevelReadCommitted, LevelRepeatableRead, LevelReadUncommitted, LevelSerializable, or LevelDefault for the server's own", level)
+		if level != sql.LevelDefault && sysvar.LevelName(level) == "" {
+			return fmt.Errorf("mysqlinit: WithIsolation(%v): MySQL has no such level; want sql.LevelReadCommitted, LevelRepeatableRead, LevelReadUncommitted, LevelSerializable, or LevelDefault for the server's level", level)
 		}
-		s.isolation = given(isolation{level: level})
+		s.isolation = given(session.Isolation{Level: level})
 		return nil
 	}
 }
 
-// BinlogPolicy says what to do about the session's binlog_format, which READ
-// COMMITTED needs not to be STATEMENT.
+// BinlogPolicy says how to handle the session's binlog_format. READ COMMITTED
+// cannot write if it is STATEMENT.
 type BinlogPolicy int
 
 const (
-	// BinlogRow sets ROW. Where the account or the server does not let it be
-	// set, it asserts instead, in the same SET, that the format is not STATEMENT
-	// with the binary log on; MIXED is fine, InnoDB then logs rows by itself.
+	// BinlogRow sets ROW. If the account or the server does not let it be set, the
+	// same SET asserts that the format is not STATEMENT with the binary log on.
+	// MIXED is fine, because InnoDB then logs rows by itself.
 	BinlogRow BinlogPolicy = iota
-	// BinlogRequireRow sets ROW; anything that keeps it from being set is an error.
+	// BinlogRequireRow sets ROW. If that is impossible, connecting fails.
 	BinlogRequireRow
-	// BinlogAssert never sets the format, it only asserts. It is for accounts
-	// known to lack the privilege, whose refused attempts a DBA would see in
-	// Access_denied_errors, and where MIXED should stay MIXED.
+	// BinlogAssert never sets the format; it only asserts. Use it for accounts known
+	// to lack the privilege, whose refused attempts a DBA would see in
+	// Access_denied_errors, and if MIXED should stay MIXED.
 	BinlogAssert
-	// BinlogServer leaves the format alone and asks nothing. It is the setting
-	// for use behind an SQL proxy.
+	// BinlogServer leaves the format alone and asks nothing. Use it behind an SQL
+	// proxy.
 	BinlogServer
 )
 
@@ -69,7 +74,7 @@ func (p BinlogPolicy) String() string {
 func WithBinlog(policy BinlogPolicy) Option {
 	return func(s *settings) error {
 		if policy < 0 || int(policy) >= len(binlogPolicyNames) {
-			return fmt.Errorf("mysqlinit: WithBinlog(%v): no such policy; it takes BinlogRow, BinlogRequireRow, BinlogAssert or BinlogServer", policy)
+			return fmt.Errorf("mysqlinit: WithBinlog(%v): no such policy; want BinlogRow, BinlogRequireRow, BinlogAssert or BinlogServer", policy)
 		}
 		s.binlog = given(binlog{policy: policy})
 		return nil
@@ -77,9 +82,9 @@ func WithBinlog(policy BinlogPolicy) Option {
 }
 
 // WithInitCommand adds a statement that every connection runs before its first
-// use, after the session's variables are set. It may be repeated; the commands
-// run in order, one round trip each. A command is one statement and is never
-// split on ';'. One whose effect would end with the next transaction, such as
+// use, after the session's variables are set. It is repeatable; the commands run
+// in order, one round trip each. A command is one statement and is never split
+// on ';'. A command whose effect would end with the next transaction, such as
 // SET TRANSACTION, is an error.
 func WithInitCommand(statement string) Option {
 	return func(s *settings) error {
@@ -92,7 +97,7 @@ func WithInitCommand(statement string) Option {
 }
 
 // WithVerify reads isolation level and binlog format back after a session is
-// prepared, at one more round trip a connection; a mismatch is an [*InitError].
+// prepared, at one extra round trip a connection; a mismatch is an [*InitError].
 // A value that an init command chose counts as chosen. The default is false.
 func WithVerify(on bool) Option {
 	return func(s *settings) error {
@@ -101,35 +106,45 @@ func WithVerify(on bool) Option {
 	}
 }
 
-// WithGuard keeps isolation level, binlog format and the DSN's variables of a
-// pooled session as they were prepared. When a connection leaves the pool again
-// after its last user ran a SET, the one SET of its preparation is sent once more.
-// Init commands are not run again: a variable that only they set is not kept. The
-// default is false. A query costs no allocation and no round trip more; a checkout
-// costs one after such a statement, and every checkout does once the connection
-// has prepared one.
+// WithGuard keeps a pooled session as it was prepared: its isolation level, its
+// binlog format and the DSN's variables. If a user ran a SET, the one SET of the
+// preparation is sent again when the connection next leaves the pool. The
+// default is false. A query costs no extra allocation and no extra round trip. A
+// checkout costs one round trip after such a statement; once a connection has
+// prepared one, each checkout does.
 //
-// A connection is closed instead of pooled again where a SET cannot restore its
-// session: after USE, LOCK TABLES, XA, EXECUTE, a change of autocommit, of the
-// character set, or of isolation level or binlog format where these are left to
-// the server, after a statement that the guard does not know; where a value of the DSN is more than a
-// literal or a word, for it may mean another a second time; and, outside a
-// [sql.Tx], after BEGIN, START TRANSACTION and CALL, which inside one its end
-// and the SET undo, where the SET sets the isolation level. It is also closed
-// where restoring failed; [WithLogger] says why.
+// A connection is closed instead of pooled again if no SET can restore its
+// session:
 //
-// The guard reads the text of statements, so it does not see what a stored
-// function or a trigger changes, nor what a procedure called inside a
-// transaction does beyond the isolation level and what the SET restores, nor
-// what is sent through the Unwrap method of the connection that
-// [sql.Conn.Raw] shows, nor that the server itself switches autocommit off or
-// makes COMMIT chain. It makes no promise about other variables, user variables,
-// temporary tables and locks by name.
+//   - after USE, LOCK TABLES, XA or EXECUTE
+//   - after a change of autocommit or of the character set
+//   - after a change of the isolation level or the binlog format, if that is left
+//     to the server
+//   - after a statement that the guard does not know
+//   - after any SET, if a value of the DSN is more than a literal or a word: it
+//     could mean something else a second time
+//   - outside a [sql.Tx], after BEGIN, START TRANSACTION and CALL; inside one, its
+//     end and the SET undo these, provided the SET sets the isolation level
+//   - if restoring failed; [WithLogger] says why
 //
-// Over [Wrap] it keeps isolation level and binlog format, for it does not know
-// the DSN. The parent's connections must have every method that the MySQL
-// driver's own have; Connect returns an error that names those missing. A parent
-// that is a [Connector] with a guard is an error: give it to Wrap instead.
+// The guard reads the text of statements. It does not see
+//
+//   - what a stored function or a trigger changes
+//   - what a procedure called inside a transaction changes, apart from the
+//     isolation level and what the SET restores
+//   - what is sent through the Unwrap method of the connection that
+//     [sql.Conn.Raw] shows
+//   - that the server itself switches autocommit off or makes COMMIT chain
+//
+// It makes no promise about other variables, user variables, temporary tables
+// and locks by name, and does not run init commands again: a variable that only
+// they set is not kept.
+//
+// Over [Wrap] it keeps isolation level and binlog format, because it does not
+// know the DSN. The parent's connections must have every method that the MySQL
+// driver's connections have; Connect returns an error that names those missing.
+// A parent that is a [Connector] with a guard is an error: give the guard to
+// Wrap instead.
 func WithGuard(on bool) Option {
 	return func(s *settings) error {
 		s.guard = given(on)
@@ -137,8 +152,8 @@ func WithGuard(on bool) Option {
 	}
 }
 
-// WithConnectTimeout bounds dial, handshake and preparation together, and each
-// restoring of a session by [WithGuard]. Zero means no bound; a negative
+// WithConnectTimeout bounds dial, handshake and preparation together, and also
+// each restoring of a session by [WithGuard]. Zero means no bound; a negative
 // duration is an error. The default is [DefaultConnectTimeout]. It matters
 // because database/sql also connects in the background, with a context that
 // never ends. The error at its expiry has a Timeout method that returns true.
@@ -152,31 +167,32 @@ func WithConnectTimeout(d time.Duration) Option {
 	}
 }
 
-// WithInterceptor lays a sqlmw interceptor over every prepared connection: what
-// it sees of a connection comes after the preparation, and its ConnectorConnect
-// is given a connector whose connections are prepared. It may be repeated; the
-// first is the outermost. Nil is an error.
+// WithInterceptor wraps every prepared connection in a sqlmw interceptor. What
+// the interceptor sees of a connection comes after the preparation, and its
+// ConnectorConnect is given a connector whose connections are prepared. The
+// option is repeatable; the first interceptor is the outermost. Nil is an error.
 //
-// ConnectorConnect has to return a connection that it got from its connector,
-// or one around it that has all its methods; to have got none is an error. Where it
-// fails, the connections that it got are closed, also when it has closed them
-// itself. connectTimeout bounds each Connect of its connector, not what it does
-// besides; a SET that it runs counts for [WithGuard] as the first user's.
+// ConnectorConnect has to return a connection that it got from its connector, or
+// one around it that has all its methods; not having got one is an error. If it
+// fails, the connections that it got are closed, even if it has closed them
+// itself. connectTimeout bounds each Connect of its connector, and nothing else
+// that it does. A SET that it runs counts for [WithGuard] as the first user's.
 //
 // No method is given a nil context, which sqlmw passes for statements and
 // transactions begun without one. A statement, rows or a transaction returned
-// beside an error is closed; neither a value nor an error gives an error that
-// names the interceptor, and the connection is not pooled again.
+// along with an error is closed. If a method returns neither a value nor an
+// error, the caller gets an error that names the interceptor, and the connection
+// is not pooled again.
 //
-// sqlmw puts a connection of its own over the prepared one. What
-// [sql.Conn.Raw] shows has a method Unwrap() driver.Conn, which returns the
-// connection below: the MySQL driver's own, or the one of [WithGuard]. Results
-// are sqlmw's as well: for [mysql.Result], execute on the unwrapped connection,
-// which no interceptor sees. An interceptor costs the allocations of sqlmw.
+// sqlmw wraps the prepared connection in its own. What [sql.Conn.Raw] shows has a
+// method Unwrap() driver.Conn, which returns the connection below: the MySQL
+// driver's, or the one of [WithGuard]. Results are sqlmw's as well: for
+// [mysql.Result], execute on the unwrapped connection, which no interceptor
+// sees. An interceptor costs the allocations of sqlmw.
 func WithInterceptor(i sqlmw.Interceptor) Option {
 	return func(s *settings) error {
 		if i == nil {
-			return errors.New("mysqlinit: WithInterceptor(nil): it takes a sqlmw.Interceptor; embed sqlmw.NullInterceptor and override what it shall see")
+			return errors.New("mysqlinit: WithInterceptor(nil): want a sqlmw.Interceptor; embed sqlmw.NullInterceptor and override the methods you need")
 		}
 		s.interceptors = append(s.interceptors, i)
 		return nil
@@ -184,7 +200,7 @@ func WithInterceptor(i sqlmw.Interceptor) Option {
 }
 
 // WithLogger logs, at level Info, what was learned about a server, once each time
-// it changes: the isolation variable's name, and whether binlog_format may be
+// it changes: the isolation variable's name, and whether binlog_format can be
 // set. With [WithGuard] it also logs why a session could not be restored (Warn),
 // and which statement costs a connection (Debug). Nil, the default, logs
 // nothing. No password and no literal of a statement is logged.
@@ -203,22 +219,39 @@ type setting[T comparable] struct {
 
 func given[T comparable](v T) setting[T] { return setting[T]{v, true} }
 
-// isolation is a level, or the DSN's own expression for it.
-type isolation struct {
-	level sql.IsolationLevel
-	expr  string // the value of transaction_isolation in a DSN that is no level's name; then level is LevelDefault
+func (s setting[T]) overriddenBy(over setting[T]) setting[T] {
+	if over.given {
+		return over
+	}
+	return s
 }
 
-// binlog is a policy, or the DSN's own choice of binlog_format, which replaces it.
+func (s setting[T]) contradicts(other setting[T], same func(a, b T) bool) bool {
+	return s.given && other.given && !same(s.value, other.value)
+}
+
+func equal[T comparable](a, b T) bool { return a == b }
+
+// binlog is a policy, or the DSN's choice of binlog_format, which replaces it.
 type binlog struct {
 	policy BinlogPolicy
 	format string // the value of binlog_format in a DSN, as written
 }
 
+func (b binlog) config() session.Binlog {
+	if b.format != "" {
+		return session.Binlog{Format: b.format}
+	}
+	return session.Binlog{
+		Set:    b.policy == BinlogRow || b.policy == BinlogRequireRow,
+		Assert: b.policy == BinlogRow || b.policy == BinlogAssert,
+	}
+}
+
 // settings is what options and DSN keys choose. The zero value means the
 // defaults.
 type settings struct {
-	isolation      setting[isolation]
+	isolation      setting[session.Isolation]
 	binlog         setting[binlog]
 	verify         setting[bool]
 	guard          setting[bool]
@@ -239,32 +272,20 @@ func newSettings(opts []Option) (settings, error) {
 	return s, errors.Join(errs...)
 }
 
-// overlay returns s with what over chooses; init commands append.
-func (s settings) overlay(over settings) settings {
-	s.isolation = s.isolation.or(over.isolation)
-	s.binlog = s.binlog.or(over.binlog)
-	s.verify = s.verify.or(over.verify)
-	s.guard = s.guard.or(over.guard)
-	s.connectTimeout = s.connectTimeout.or(over.connectTimeout)
-	s.initCommands = append(s.initCommands[:len(s.initCommands):len(s.initCommands)], over.initCommands...)
-	s.interceptors = append(s.interceptors[:len(s.interceptors):len(s.interceptors)], over.interceptors...)
+// overriddenBy returns s with what over chooses. Init commands and interceptors
+// append.
+func (s settings) overriddenBy(over settings) settings {
+	s.isolation = s.isolation.overriddenBy(over.isolation)
+	s.binlog = s.binlog.overriddenBy(over.binlog)
+	s.verify = s.verify.overriddenBy(over.verify)
+	s.guard = s.guard.overriddenBy(over.guard)
+	s.connectTimeout = s.connectTimeout.overriddenBy(over.connectTimeout)
+	s.initCommands = slices.Concat(s.initCommands, over.initCommands)
+	s.interceptors = slices.Concat(s.interceptors, over.interceptors)
 	return s
 }
 
-func (s setting[T]) or(over setting[T]) setting[T] {
-	if over.given {
-		return over
-	}
-	return s
-}
-
-func (s setting[T]) contradicts(other setting[T], same func(a, b T) bool) bool {
-	return s.given && other.given && !same(s.value, other.value)
-}
-
-func equal[T comparable](a, b T) bool { return a == b }
-
-// contradiction says where options and the DSN that they came with disagree.
+// contradiction says in what options and the DSN that they came with disagree.
 func contradiction(opts, dsn settings) error {
 	var errs []error
 	report := func(contradicts bool, option, key string) {
@@ -280,90 +301,78 @@ func contradiction(opts, dsn settings) error {
 	return errors.Join(errs...)
 }
 
-// sameIsolation tells whether two choices agree.
-func sameIsolation(a, b isolation) bool {
-	return a.level == b.level && literal(a.expr) == literal(b.expr)
+// sameIsolation reports whether two choices agree.
+func sameIsolation(a, b session.Isolation) bool {
+	return a.Level == b.Level && sysvar.Word(a.Expr) == sysvar.Word(b.Expr)
 }
 
-// sameBinlog tells whether two choices agree: binlog_format=ROW is what the
-// policies row and require-row set.
+// sameBinlog reports whether two choices agree. binlog_format=ROW agrees with the
+// policies that set ROW.
 func sameBinlog(a, b binlog) bool {
-	if a.format == "" {
-		a, b = b, a
+	switch {
+	case a.format == "" && b.format == "":
+		return a.policy == b.policy
+	case a.format == "":
+		return setsFormat(a.policy, b.format)
+	case b.format == "":
+		return setsFormat(b.policy, a.format)
 	}
-	return a == b || b.format != "" && literal(a.format) == literal(b.format) || b.format == "" && literal(a.format) == "ROW" && (b.policy == BinlogRow || b.policy == BinlogRequireRow)
+	return sysvar.Word(a.format) == sysvar.Word(b.format)
+}
+
+func setsFormat(policy BinlogPolicy, format string) bool {
+	return (policy == BinlogRow || policy == BinlogRequireRow) && sysvar.Word(format) == "ROW"
 }
 
 // check refuses what no server could do.
 func (s settings) check() error {
-	level := s.level()
-	if needsRowLog(level.level) && literal(s.binlog.value.format) == "STATEMENT" {
-		return fmt.Errorf("mysqlinit: binlog_format=STATEMENT contradicts isolation=%s: InnoDB refuses every write with error 1665; leave binlog_format out, or choose isolation=repeatable-read or isolation=server", strings.ToLower(levelNames[level.level]))
+	level := s.level().Level
+	if sysvar.NeedsRowLog(level) && sysvar.Word(s.binlog.value.format) == "STATEMENT" {
+		return fmt.Errorf("mysqlinit: binlog_format=STATEMENT contradicts isolation=%s: InnoDB refuses every write with error 1665; leave binlog_format out, or choose isolation=repeatable-read or isolation=server", strings.ToLower(sysvar.LevelName(level)))
 	}
 	return nil
 }
 
-// level is the chosen isolation or the default.
-func (s settings) level() isolation {
+// level is the chosen isolation level or the default.
+func (s settings) level() session.Isolation {
 	if s.isolation.given {
 		return s.isolation.value
 	}
-	return isolation{level: sql.LevelReadCommitted}
+	return session.Isolation{Level: sql.LevelReadCommitted}
+}
+
+// connectTimeoutOver is the chosen connectTimeout or the default, which a longer
+// timeout of the dial raises.
+func (s settings) connectTimeoutOver(dialTimeout time.Duration) time.Duration {
+	if s.connectTimeout.given {
+		return s.connectTimeout.value
+	}
+	return max(DefaultConnectTimeout, dialTimeout)
+}
+
+func (s settings) loggerOrNone() *slog.Logger {
+	if s.logger != nil {
+		return s.logger
+	}
+	return slog.New(slog.DiscardHandler)
 }
 
 // checkInitCommand refuses a command that would do nothing for the session.
 func checkInitCommand(statement string) error {
-	empty := true
-	for _, toks := range splitTop(tokenize(statement), ';') { // with multiStatements it may be several
-		empty = empty && len(toks) == 0
-		for _, a := range assignments(toks) {
-			switch a.name {
-			case "transaction":
-				if a.scope == "" {
-					return errors.New("mysqlinit: the init command SET TRANSACTION holds for the next transaction only: write SET SESSION TRANSACTION, or use isolation (WithIsolation)")
-				}
-			case newName, oldName, "transaction_read_only", "tx_read_only":
-				if a.bare {
-					return fmt.Errorf("mysqlinit: an init command that sets @@%[1]s holds for the next transaction only: write @@SESSION.%[1]s, or use isolation (WithIsolation)", a.name)
-				}
+	if sqltext.IsEmpty(statement) {
+		return errors.New("mysqlinit: an init command is empty: want one SQL statement")
+	}
+	for _, a := range sqltext.Assignments(statement) {
+		switch a.Name {
+		case "transaction":
+			if a.Scope == "" {
+				return errors.New("mysqlinit: the init command SET TRANSACTION holds for the next transaction only: write SET SESSION TRANSACTION, or use isolation (WithIsolation)")
+			}
+		case sysvar.TransactionIsolation, sysvar.TxIsolation, "transaction_read_only", "tx_read_only":
+			if a.Bare {
+				return fmt.Errorf("mysqlinit: an init command that sets @@%[1]s holds for the next transaction only: write @@SESSION.%[1]s, or use isolation (WithIsolation)", a.Name)
 			}
 		}
 	}
-	if empty {
-		return errors.New("mysqlinit: an init command is empty: it takes one SQL statement")
-	}
 	return nil
-}
-
-// levelNames are the levels that MySQL has, as its variable spells them.
-var levelNames = map[sql.IsolationLevel]string{
-	sql.LevelReadUncommitted: "READ-UNCOMMITTED",
-	sql.LevelReadCommitted:   "READ-COMMITTED",
-	sql.LevelRepeatableRead:  "REPEATABLE-READ",
-	sql.LevelSerializable:    "SERIALIZABLE",
-}
-
-// needsRowLog tells the levels at which InnoDB cannot write a STATEMENT log.
-func needsRowLog(level sql.IsolationLevel) bool {
-	return level == sql.LevelReadCommitted || level == sql.LevelReadUncommitted
-}
-
-// levelByName knows READ COMMITTED, read-committed and 'READ-COMMITTED' alike.
-func levelByName(s string) (sql.IsolationLevel, bool) {
-	name := strings.Join(strings.Fields(literal(s)), "-")
-	for level, known := range levelNames {
-		if name == known {
-			return level, true
-		}
-	}
-	return sql.LevelDefault, false
-}
-
-// literal returns a word in capitals, without the quotes around it.
-func literal(s string) string {
-	s = strings.TrimSpace(s)
-	if n := len(s); n >= 2 && s[0] == s[n-1] && (s[0] == '\'' || s[0] == '"') {
-		s = s[1 : n-1]
-	}
-	return strings.ToUpper(strings.TrimSpace(s))
 }

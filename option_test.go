@@ -16,7 +16,7 @@ func TestOptionsRefuseWhatNoServerCouldDo(t *testing.T) {
 		"an init command is empty":       {WithInitCommand(" ; -- nothing")},
 		"SET TRANSACTION holds for the ": {WithInitCommand("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")},
 	} {
-		// The error comes from every way in, and one beside another hides neither.
+		// Every way in returns the error, and a second error hides neither.
 		_, openErr := Open("/", opts...)
 		_, driverErr := NewDriver(append(opts, WithConnectTimeout(-2*time.Second))...)
 		for _, err := range []error{openErr, driverErr} {
@@ -38,18 +38,43 @@ func TestOptionsRefuseWhatNoServerCouldDo(t *testing.T) {
 	}
 }
 
-func TestOfTheSameOptionTheLastCounts(t *testing.T) {
-	s := testSession(t, "/?isolation=serializable&initCommand=DO+3",
+func TestTheLastOfTwoEqualOptionsWins(t *testing.T) {
+	s := testConnector(t, "/?isolation=serializable&initCommand=DO+3",
 		WithIsolation(sql.LevelReadUncommitted), WithIsolation(sql.LevelRepeatableRead), nil,
 		WithInitCommand("DO 1"), WithInitCommand("DO 2"))
-	if s.isolation.level != sql.LevelSerializable {
-		t.Errorf("level %v: the DSN does not override a preset", s.isolation.level)
+	if s.session.Isolation.Level != sql.LevelSerializable {
+		t.Errorf("level %v: the DSN does not override a preset", s.session.Isolation.Level)
 	}
-	if got := strings.Join(s.initCommands, " "); got != "DO 1 DO 2 DO 3" {
+	if got := strings.Join(s.session.InitCommands, " "); got != "DO 1 DO 2 DO 3" {
 		t.Errorf("init commands %s", got)
 	}
-	if s := testSession(t, "/", WithIsolation(sql.LevelSerializable), WithIsolation(sql.LevelDefault)); s.isolation.level != sql.LevelDefault {
-		t.Errorf("level %v", s.isolation.level)
+	if s := testConnector(t, "/", WithIsolation(sql.LevelSerializable), WithIsolation(sql.LevelDefault)); s.session.Isolation.Level != sql.LevelDefault {
+		t.Errorf("level %v", s.session.Isolation.Level)
+	}
+}
+
+// testConnector opens a DSN that no server need answer.
+func testConnector(t testing.TB, dsn string, opts ...Option) *Connector {
+	t.Helper()
+	d, err := NewDriver(opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := d.OpenConnector(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.(*Connector)
+}
+
+func TestConnectTimeoutOfTheDSN(t *testing.T) {
+	for query, want := range map[string]time.Duration{
+		"": DefaultConnectTimeout, "timeout=1m": time.Minute, "timeout=1s": DefaultConnectTimeout,
+		"connectTimeout=5s&timeout=1m": 5 * time.Second, "connectTimeout=0": 0,
+	} {
+		if got := testConnector(t, "/?"+query).timeout; got != want {
+			t.Errorf("%s: got %v, want %v", query, got, want)
+		}
 	}
 }
 

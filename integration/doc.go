@@ -1,4 +1,3 @@
-// Package integration tests mysqlinit together with what programs use beside it.
-// It is a module of its own, so that none of that becomes a dependency of the
-// driver.
+// Package integration tests mysqlinit together with other libraries that programs use. It
+// is a separate module, so that those don't become dependencies of the driver.
 package integration

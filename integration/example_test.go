@@ -16,7 +16,7 @@ import (
 	"github.com/mysqlinit/mysqlinit"
 )
 
-// The code of docs/interceptors.md. TestDocsCodeCompiles compares.
+// This is the code of docs/interceptors.md. TestDocsCodeCompiles compares the two.
 
 const dsn = "user:password@tcp(db:3306)/app"
 
@@ -42,7 +42,7 @@ func Example_interceptor() {
 	defer db.Close()
 }
 
-// readAhead warms each connection up.
+// readAhead warms up each connection.
 type readAhead struct{ sqlmw.NullInterceptor }
 
 func (readAhead) ConnectorConnect(ctx context.Context, connector driver.Connector) (driver.Conn, error) {

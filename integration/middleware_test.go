@@ -18,7 +18,7 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-// way is one way to put a middleware and this driver together.
+// way is one way to combine a middleware with this driver.
 type way struct {
 	name string
 	open func(dsn string) (*sql.DB, error)
@@ -36,7 +36,7 @@ func (c counter) ConnQueryContext(ctx context.Context, conn driver.QueryerContex
 	return c.NullInterceptor.ConnQueryContext(ctx, conn, query, args)
 }
 
-// connectorOf opens a DSN with a driver that makes connectors.
+// connectorOf returns a connector for the DSN from a driver that has OpenConnector.
 func connectorOf(d driver.Driver, dsn string) (driver.Connector, error) {
 	return d.(driver.DriverContext).OpenConnector(dsn)
 }
@@ -48,7 +48,7 @@ func openDB(c driver.Connector, err error) (*sql.DB, error) {
 	return sql.OpenDB(c), nil
 }
 
-// legacy connects with Driver.Open, as programs from before DriverContext do.
+// legacy connects with Driver.Open, as programs did before there was DriverContext.
 type legacy struct {
 	driver driver.Driver
 	dsn    string
@@ -91,7 +91,7 @@ func ways(t *testing.T) []way {
 		return openDB(ours, err)
 	}
 	return []way{
-		// Theirs outside.
+		// The middleware is outside.
 		{"sqlmw.Driver over ours", func(dsn string) (*sql.DB, error) { return openDB(connectorOf(sqlmwDriver, dsn)) }, counted},
 		{"sqlmw.Driver over ours, legacy Open", func(dsn string) (*sql.DB, error) { return openDB(legacy{sqlmwDriver, dsn}, nil) }, counted},
 		{"XSAM Register", func(dsn string) (*sql.DB, error) { return sql.Open(xsamName, dsn) }, spans},
@@ -110,7 +110,7 @@ func ways(t *testing.T) []way {
 		{"nhat Wrap over ours", func(dsn string) (*sql.DB, error) {
 			return openDB(connectorOf(nhat.Wrap(&mysqlinit.Driver{}, nhatOption, nhatRoot), dsn))
 		}, spans},
-		// Theirs inside.
+		// The middleware is inside.
 		{"Wrap of sqlmw over MySQL", func(dsn string) (*sql.DB, error) {
 			return wrap(connectorOf(sqlmw.Driver(&mysql.MySQLDriver{}, i), dsn))
 		}, counted},
@@ -120,7 +120,7 @@ func ways(t *testing.T) []way {
 		{"Wrap of nhat over MySQL", func(dsn string) (*sql.DB, error) {
 			return wrap(connectorOf(nhat.Wrap(&mysql.MySQLDriver{}, nhatOption, nhatRoot), dsn))
 		}, spans},
-		// Both of ours and theirs.
+		// An interceptor is inside and the middleware is outside.
 		{"XSAM OpenDB over WithInterceptor", func(dsn string) (*sql.DB, error) {
 			d, err := mysqlinit.NewDriver(mysqlinit.WithInterceptor(i))
 			if err != nil {
@@ -135,7 +135,7 @@ func ways(t *testing.T) []way {
 	}
 }
 
-// session reads what a connection was prepared to be.
+// session reads the settings of a prepared connection.
 func session(db *sql.DB) (isolation, binlog string, err error) {
 	err = db.QueryRowContext(context.Background(), "SELECT @@SESSION.tx_isolation, @@SESSION.binlog_format").Scan(&isolation, &binlog)
 	return isolation, binlog, err
@@ -158,14 +158,15 @@ func TestEveryMiddlewareGetsPreparedConnections(t *testing.T) {
 				}
 			}
 			if n := w.sees() - before; n < 3 {
-				t.Errorf("the middleware has seen %d queries", n)
+				t.Errorf("the middleware has seen %d queries, want at least 3", n)
 			}
 		})
 	}
 }
 
-// The guard works from below every middleware, and above those whose connections
-// have all that the driver's have; of others Connect says what is missing.
+// The guard works inside every middleware. It works outside a middleware whose connections
+// have all methods of the driver's connections. Otherwise Connect's error names the missing
+// method.
 func TestGuardUnderAndOverMiddleware(t *testing.T) {
 	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
 	d, err := mysqlinit.NewDriver(mysqlinit.WithGuard(true))

@@ -1,5 +1,5 @@
-// Command getorcreate compares ways to get or create a row: how many statements
-// each sends, and how fast they are. It prints Markdown, or puts it into a document.
+// Command getorcreate compares ways to get or create a row: how many statements each
+// way sends, and how fast it is. It prints Markdown or writes it into a document.
 package main
 
 import (
@@ -21,25 +21,25 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-// load is what the workers ask for.
+// load describes which rows the workers ask for.
 type load struct {
 	name, what string
-	key        func(method, round, worker, i int) string
+	key        func(method, round, worker, i int) string // the row of a worker's i-th call
 }
 
 var loads = []load{
 	{"there", "the row is there", func(_, _, _, i int) string { return fmt.Sprintf("there-%d", i%100) }},
-	{"cold", "each asks for a row that is not there, and that nobody else asks for", func(m, r, w, i int) string { return fmt.Sprintf("cold-%d-%d-%d-%d", m, r, w, i) }},
-	{"hot", "all ask for the same rows, in the same order, which are not there at first", func(m, r, _, i int) string { return fmt.Sprintf("hot-%d-%d-%d", m, r, i) }},
+	{"cold", "each call asks for a row that is not there and that no other call asks for", func(m, r, w, i int) string { return fmt.Sprintf("cold-%d-%d-%d-%d", m, r, w, i) }},
+	{"hot", "all workers ask for the same rows in the same order; the rows are not there at first", func(m, r, _, i int) string { return fmt.Sprintf("hot-%d-%d-%d", m, r, i) }},
 }
 
 var workerCounts = []int{1, 4, 16, 64}
 
 func main() {
 	log.SetFlags(0)
-	page := flag.String("update", "", "put the tables into this document, between its marks")
-	rounds := flag.Int("rounds", 7, "how often each is measured, in turns; the figures are medians")
-	batch := flag.Int("batch", 640, "calls in one measurement")
+	page := flag.String("update", "", "write the tables into this document, between its marks, instead of printing them")
+	rounds := flag.Int("rounds", 7, "how many times each way is measured, in turns; the figures are medians")
+	batch := flag.Int("batch", 640, "calls per measurement")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -99,14 +99,18 @@ type bench struct {
 	ctx           context.Context
 	db            *sql.DB
 	rounds, batch int
-	round         int // counts on, so that no key comes twice
+	round         int // of the whole run: keys contain it, so no key is used twice
 }
 
 func (b *bench) tables(out *strings.Builder) error {
 	for _, l := range loads {
 		fmt.Fprintf(out, "**%s**: %s. Calls a second.\n\n| |statements a call|", strings.ToUpper(l.name[:1])+l.name[1:], l.what)
 		for _, workers := range workerCounts {
-			fmt.Fprintf(out, "%d %s|", workers, map[bool]string{true: "worker", false: "workers"}[workers == 1])
+			noun := "workers"
+			if workers == 1 {
+				noun = "worker"
+			}
+			fmt.Fprintf(out, "%d %s|", workers, noun)
 		}
 		fmt.Fprintf(out, "\n|---|--:|%s\n", strings.Repeat("--:|", len(workerCounts)))
 		rates := make([][]float64, len(methods)) // by method and number of workers
@@ -135,8 +139,8 @@ func (b *bench) tables(out *strings.Builder) error {
 	return nil
 }
 
-// compare measures all methods in turns, and returns the medians of calls a second, and of
-// the statements a call.
+// compare measures all methods in turns. For each method it returns the median number of
+// calls per second and of statements per call.
 func (b *bench) compare(l load, workers int) (rates, statements []float64, err error) {
 	allRates, allStatements := make([][]float64, len(methods)), make([][]float64, len(methods))
 	for range b.rounds {
@@ -156,7 +160,8 @@ func (b *bench) compare(l load, workers int) (rates, statements []float64, err e
 			}
 			calls := float64(b.batch / workers * workers)
 			allRates[m] = append(allRates[m], calls/elapsed.Seconds())
-			allStatements[m] = append(allStatements[m], float64(after-before-1)/calls)
+			sent := after - before - 1 // questions itself sends one
+			allStatements[m] = append(allStatements[m], float64(sent)/calls)
 		}
 	}
 	for m := range methods {
@@ -165,6 +170,7 @@ func (b *bench) compare(l load, workers int) (rates, statements []float64, err e
 	return rates, statements, nil
 }
 
+// measure returns how long the workers take for one batch of calls.
 func (b *bench) measure(l load, workers, m int) (time.Duration, error) {
 	errs := make([]error, workers)
 	var all sync.WaitGroup
@@ -189,7 +195,7 @@ func (b *bench) measure(l load, workers, m int) (time.Duration, error) {
 	return elapsed, nil
 }
 
-// questions returns how many statements the server has got.
+// questions returns how many statements the server has received.
 func (b *bench) questions() (n int, err error) {
 	var name string
 	err = b.db.QueryRowContext(b.ctx, "SHOW GLOBAL STATUS LIKE 'Questions'").Scan(&name, &n)

@@ -8,7 +8,7 @@ import (
 	"github.com/mysqlinit/mysqlinit/mysqltx"
 )
 
-// method is a way to get or create the row of a name, and returns its id.
+// method is one way to get or create the row of a name. It returns the row's id.
 type method struct {
 	name string
 	do   func(ctx context.Context, db *sql.DB, name string) (id int64, err error)

@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"net/url"
+	"slices"
 
 	"github.com/XSAM/otelsql"
 	"github.com/go-sql-driver/mysql"
@@ -17,38 +18,39 @@ import (
 	"github.com/mysqlinit/mysqlinit"
 )
 
-// contender is what a user may pick.
+// contender is one way to open a pool that a user can choose.
 type contender struct {
 	name     string
-	prepares bool // READ COMMITTED and, where the account may, ROW
+	prepares bool // sessions are READ COMMITTED and, if the account can set it, ROW
 	open     func(s server) (*sql.DB, error)
 }
 
 // server is what contenders connect to.
 type server struct {
 	addr      string
-	isolation string // the name of the isolation variable
+	isolation string // the name of the isolation level's variable
 }
 
 func (s server) dsn(account, params string) string {
 	return account + "@tcp(" + s.addr + ")/test?" + params
 }
 
-// The two variables, in the DSN and as statements.
+// variables returns DSN parameters that set the isolation level and the binlog format.
 func (s server) variables() string {
 	return s.isolation + "=" + url.QueryEscape("'READ-COMMITTED'") + "&binlog_format=" + url.QueryEscape("'ROW'")
 }
 
+// sets returns the statements that do the same.
 func (s server) sets() []string {
 	return []string{"SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", "SET SESSION binlog_format = 'ROW'"}
 }
 
-// connecting are the ways to a connection.
+// connecting are the contenders for opening a connection.
 var connecting = []contender{
 	{"plain driver", false, openPlain("")},
 	{"plain driver, variables in the DSN", true, func(s server) (*sql.DB, error) { return sql.Open("mysql", s.dsn("root", s.variables())) }},
 	{"two SETs after connecting", true, openAfterConnect(server.sets)},
-	{"AfterConnect of one's own, one SET", true, openAfterConnect(func(s server) []string {
+	{"your own AfterConnect, one SET", true, openAfterConnect(func(s server) []string {
 		return []string{"SET " + s.isolation + " = 'READ-COMMITTED', binlog_format = 'ROW'"}
 	})},
 	{"sqlmw, ConnectorConnect with two SETs", true, openSqlmw(true)},
@@ -64,7 +66,7 @@ var connecting = []contender{
 	{"mysqlinit, guard", true, openOurs("root", "guard=true")},
 }
 
-// querying are those whose queries are compared. The first is what the others are compared with.
+// querying are the contenders for queries. The others are compared with the first.
 var querying = []contender{
 	{"plain driver", false, openPlain("")},
 	{"mysqlinit", true, openOurs("root", "")},
@@ -72,6 +74,14 @@ var querying = []contender{
 	{"mysqlinit, interceptor", true, openOurs("root", "", mysqlinit.WithInterceptor(sqlmw.NullInterceptor{}))},
 	{"sqlmw", false, openSqlmw(false)},
 	{"otelsql", false, func(s server) (*sql.DB, error) { return otelsql.Open("mysql", s.dsn("root", "")) }},
+}
+
+// named returns the contenders of those names.
+func named(all []contender, names ...string) (found []contender) {
+	for _, name := range names {
+		found = append(found, all[slices.IndexFunc(all, func(c contender) bool { return c.name == name })])
+	}
+	return found
 }
 
 func openPlain(params string) func(server) (*sql.DB, error) {
@@ -82,7 +92,8 @@ func openOurs(account, params string, opts ...mysqlinit.Option) func(server) (*s
 	return func(s server) (*sql.DB, error) { return mysqlinit.Open(s.dsn(account, params), opts...) }
 }
 
-// afterConnect is the connector that programs write by hand, after pgx's AfterConnect.
+// afterConnect is a connector as programs write it by hand, modelled on pgx's
+// AfterConnect.
 type afterConnect struct {
 	driver.Connector
 	statements []string
@@ -96,7 +107,7 @@ func (a afterConnect) Connect(ctx context.Context) (driver.Conn, error) {
 	return conn, execAll(ctx, conn, a.statements)
 }
 
-// execAll closes the connection where a statement fails.
+// execAll runs the statements. If one fails, it closes the connection.
 func execAll(ctx context.Context, conn driver.Conn, statements []string) error {
 	for _, statement := range statements {
 		if _, err := conn.(driver.ExecerContext).ExecContext(ctx, statement, nil); err != nil {
@@ -120,7 +131,7 @@ func openAfterConnect(statements func(server) []string) func(server) (*sql.DB, e
 	}
 }
 
-// setter is sqlmw's way to prepare connections.
+// setter prepares connections with an interceptor of sqlmw.
 type setter struct {
 	sqlmw.NullInterceptor
 	statements []string

@@ -14,15 +14,15 @@ var (
 	workerSizes = []int{1, 4, 16, 64, 256}
 )
 
-// grown is how contenders grow: by size and contender.
+// grown holds a measurement of contenders at growing sizes.
 type grown struct {
 	names  []string
 	sizes  []int
-	values [][]estimate
+	values [][]estimate // by size and contender
 }
 
-// storm opens as many connections at once, and returns the seconds until all are
-// ready, and the client's memory for each.
+// storm opens size connections at once. It returns the seconds until all are ready, and
+// the client's memory for each.
 func storm(ctx context.Context, s server, c contender, size int) (seconds, bytes float64, err error) {
 	db, err := c.open(s)
 	if err != nil {
@@ -50,15 +50,15 @@ func storm(ctx context.Context, s server, c contender, size int) (seconds, bytes
 
 func memory() int64 {
 	runtime.GC()
-	runtime.GC() // what a sync.Pool holds outlives one
+	runtime.GC() // a sync.Pool keeps its contents through the first
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc + m.StackInuse)
 }
 
-// growStorms measures storms of the ways to a prepared connection, in turns.
+// growStorms measures storms of connections, with each contender in turn.
 func growStorms(ctx context.Context, s server, rounds int) (seconds, kilobytes grown, err error) {
-	contenders := []contender{connecting[0], connecting[1], connecting[2], connecting[6]}
+	contenders := named(connecting, plain, variables, twoSets, ours)
 	for _, c := range contenders {
 		seconds.names = append(seconds.names, c.name)
 	}
@@ -81,16 +81,18 @@ func growStorms(ctx context.Context, s server, rounds int) (seconds, kilobytes g
 	return seconds, kilobytes, nil
 }
 
-// growWorkers measures queries a second with ever more workers, in turns.
+// growWorkers measures queries per second with more and more workers, with each
+// contender in turn.
 func growWorkers(ctx context.Context, s server, rounds, queries int) (rates grown, err error) {
-	for _, c := range querying[:3] {
+	contenders := named(querying, plain, ours, withGuard)
+	for _, c := range contenders {
 		rates.names = append(rates.names, c.name)
 	}
 	rates.sizes = workerSizes
 	for _, workers := range workerSizes {
 		values := make([][]float64, len(rates.names))
 		for range rounds {
-			for i, c := range querying[:3] {
+			for i, c := range contenders {
 				rate, err := queryRate(ctx, s, c, workers, queries)
 				if err != nil {
 					return rates, fmt.Errorf("%s, %d workers: %w", c.name, workers, err)
@@ -103,6 +105,7 @@ func growWorkers(ctx context.Context, s server, rounds, queries int) (rates grow
 	return rates, nil
 }
 
+// queryRate returns the queries per second that the workers reach together.
 func queryRate(ctx context.Context, s server, c contender, workers, queries int) (float64, error) {
 	db, err := c.open(s)
 	if err != nil {

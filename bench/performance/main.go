@@ -1,5 +1,5 @@
-// Command performance measures what mysqlinit costs, against what a user would pick
-// instead, and writes docs/performance.md with its plots.
+// Command performance measures what mysqlinit costs, compared with what a user would
+// choose instead. It writes docs/performance.md and its plots.
 package main
 
 import (
@@ -20,9 +20,9 @@ import (
 
 // effort is how much is measured.
 type effort struct {
-	servers                       []bool // whether it is MySQL
-	samples                       int    // of each time
-	calls                         int    // whose median is a sample, where the network is fast
+	servers                       []bool // for each server, whether it is MySQL
+	samples                       int    // for each time
+	calls                         int    // a sample is the median of so many, on a fast network
 	storms, queries, transactions int
 }
 
@@ -33,8 +33,8 @@ var (
 
 func main() {
 	log.SetFlags(0)
-	_ = mysql.SetLogger(log.New(io.Discard, "", 0)) // connections that end in the middle of a storm
-	document := flag.String("update", "", "write this document, and its plots beside it, instead of printing")
+	_ = mysql.SetLogger(log.New(io.Discard, "", 0)) // silent about connections that end in the middle of a storm
+	document := flag.String("update", "", "write this document, with its plots next to it, instead of printing")
 	isQuick := flag.Bool("quick", false, "measure little, in less than a minute")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -42,7 +42,7 @@ func main() {
 	e := full
 	if *isQuick {
 		if *document != "" {
-			log.Fatal("performance: -quick measures too little for a document: leave out -update")
+			log.Fatal("performance: -quick measures too little for a document; remove -update")
 		}
 		e = quick
 	}

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// target is what the project wants to reach, and what it did.
+// target is a figure that the project aims for, and what was measured.
 type target struct {
 	want, got string
 	met       bool
@@ -20,7 +20,7 @@ const (
 	plain     = "plain driver"
 	variables = "plain driver, variables in the DSN"
 	twoSets   = "two SETs after connecting"
-	afterOwn  = "AfterConnect of one's own, one SET"
+	afterOwn  = "your own AfterConnect, one SET"
 	ours      = "mysqlinit"
 	untimed   = "mysqlinit, connectTimeout=0"
 	withGuard = "mysqlinit, guard"
@@ -47,13 +47,13 @@ func (m measured) tripsOf(name string) trips {
 	return m.trips[slices.IndexFunc(m.trips, func(t trips) bool { return t.name == name })]
 }
 
-// targets compares with what was aimed at.
+// targets compares the measurements with the targets.
 func (m measured) targets() (all []target) {
 	add := func(want, got string, met bool) { all = append(all, target{want, got, met}) }
 	bare, withVariable := m.tripsOf(ours).later, m.tripsOf("mysqlinit, a variable in the DSN").later
 	base, inDSN := m.tripsOf(plain).later, m.tripsOf(variables).later
-	add("bare DSN: 1 round trip more than the plain driver", fmt.Sprintf("%d", bare-base), bare-base == 1)
-	add("DSN with a variable: 0 more than the plain driver with it", fmt.Sprintf("%d", withVariable-inDSN), withVariable == inDSN)
+	add("bare DSN: 1 extra round trip over the plain driver", fmt.Sprintf("%d", bare-base), bare-base == 1)
+	add("DSN with a variable: 0 extra over the plain driver with it", fmt.Sprintf("%d", withVariable-inDSN), withVariable == inDSN)
 	least := true
 	for _, t := range m.trips {
 		least = least && (!t.prepares || bare <= t.later)
@@ -68,7 +68,7 @@ func (m measured) targets() (all []target) {
 		allocations := func(name string) float64 { return t.allocations[slices.Index(t.names, name)] }
 		for _, name := range []string{ours, withGuard} {
 			ratio, more := t.ratioTo(name, plain), allocations(name)-allocations(plain)
-			add(fmt.Sprintf("%s, %s: 1.00 within the noise, no allocation more", operation, name),
+			add(fmt.Sprintf("%s, %s: 1.00 within the noise, no extra allocation", operation, name),
 				fmt.Sprintf("%s, %+.0f", ratio.ratio(), more), ratio.low <= 1.02 && more < 0.5)
 		}
 		more := allocations(withLayer) - allocations(withSqlmw)
@@ -78,14 +78,14 @@ func (m measured) targets() (all []target) {
 	return all
 }
 
-// page is the whole document. The plots are in a folder, or nowhere.
+// page returns the whole document. It shows the plots of that folder; with "" it shows none.
 func page(all []measured, e effort, plots string) string {
 	var b strings.Builder
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format, args...) }
 	p("# Performance\n\nMade by `make bench`; nothing in it is typed by hand. ")
-	p("Run on %d CPUs%s, %s/%s, %s, %s. Server and client share them, and other work may too: what counts is ratios, of samples taken in turns, ",
+	p("Run on %d CPUs%s, %s/%s, %s, %s. Server and client share these CPUs, and other work might too. So ratios are what counts. They come from samples taken in turns, ",
 		runtime.NumCPU(), cpuName(), runtime.GOOS, runtime.GOARCH, runtime.Version(), modules())
-	p("with the 95 %% confidence interval of their median. A time has %d samples, each the median of up to %d calls on a connection of its own; storms and workers have %d. `make bench-quick` measures the same in less than a minute, with less to rely on.\n\n", e.samples, e.calls, e.storms)
+	p("and have the 95 %% confidence interval of their median. A time has %d samples, each the median of up to %d calls on its own connection; storms and workers have %d. `make bench-quick` measures the same in less than a minute, less reliably.\n\n", e.samples, e.calls, e.storms)
 	p("## Targets\n\n")
 	for _, m := range all {
 		p("### %s\n\n| wanted | measured | |\n|---|---|---|\n", m.name())
@@ -93,15 +93,15 @@ func page(all []measured, e effort, plots string) string {
 			p("| %s | %s | %s |\n", t.want, t.got, map[bool]string{true: "met", false: "**missed**"}[t.met])
 		}
 		loopback, slow := m.timing("new connection", "no proxy"), m.timing("new connection", slowNetwork)
-		p("\nWith %s a new connection takes %s × variables in the DSN and %s × two SETs: there, round trips are what counts. ",
+		p("\nWith %s a new connection takes %s × variables in the DSN and %s × two SETs: round trips are what counts there. ",
 			slowNetwork, slow.ratioTo(ours, variables).ratio(), slow.ratioTo(ours, twoSets).ratio())
-		p("Without a network the work of client and server is, of which a SET is a small part: the one that the driver itself sends of variables in the DSN takes %s × two SETs, and no other way can be faster. ",
+		p("Without a network the work of client and server is what counts, and a SET is a small part of it. The SET that the driver itself sends for variables in the DSN takes %s × two SETs, and no other way can be faster. ",
 			loopback.ratioTo(variables, twoSets).ratio())
-		p("A SET of one's own, after connecting, has the driver watch the context once more (AfterConnect: %s × variables in the DSN; mysqlinit with connectTimeout=0: %s). ",
+		p("Your own SET after connecting makes the driver watch the context once more (AfterConnect: %s × variables in the DSN; mysqlinit with connectTimeout=0: %s). ",
 			loopback.ratioTo(afterOwn, variables).ratio(), loopback.ratioTo(untimed, variables).ratio())
-		p("connectTimeout is a timer, for which Go wakes the thread that waits for the network, unless the program has a timer that ends earlier.\n\n")
+		p("connectTimeout is a timer. To set it, Go wakes the thread that waits for the network, unless the program has a timer that ends earlier.\n\n")
 	}
-	p("## Round trips to a connection\n\nCounted by a proxy on the wire, the TCP handshake as one. The first connection of a pool may learn what the server is.\n\n")
+	p("## Round trips to a connection\n\nCounted by a proxy on the wire; the TCP handshake is one. The first connection of a pool sometimes has to learn what the server is.\n\n")
 	for k, m := range all {
 		p("### %s\n\n| | first | later | session |\n|---|--:|--:|---|\n", m.name())
 		for _, t := range m.trips {
@@ -110,7 +110,7 @@ func page(all []measured, e effort, plots string) string {
 		p("\n")
 		image(&b, plots, k, "trips", "round trips to a connection")
 	}
-	p("## Time\n\nMedians in milliseconds, and ratios to the first line. A proxy delays each way.\n\n")
+	p("## Time\n\nMedians in milliseconds, and ratios to the first line. A proxy adds the delay, each way.\n\n")
 	for k, m := range all {
 		p("### %s\n\n", m.name())
 		for _, op := range operations {
@@ -144,8 +144,8 @@ func page(all []measured, e effort, plots string) string {
 		p("**Queries a second**\n\n%s\n", m.rates.table("workers", "%.0f"))
 		image(&b, plots, k, "workers", "queries by workers")
 	}
-	p("## What it is for\n\nGet-or-create transactions with code as it is written by hand: the plain driver at REPEATABLE READ, the server's default, and mysqlinit at ")
-	p("READ COMMITTED. Hot: all workers ask for the same new keys in the same order; cold: each for its own. Per 10,000 transactions:\n\n")
+	p("## What it is for\n\nGet-or-create transactions, written by hand: the plain driver at REPEATABLE READ, the server's default, and mysqlinit at ")
+	p("READ COMMITTED. Hot: all workers ask for the same new keys in the same order. Cold: each worker asks for its own keys. Per 10,000 transactions:\n\n")
 	for k, m := range all {
 		p("### %s\n\n", m.name())
 		for _, load := range []struct {
@@ -176,7 +176,7 @@ func plotName(k int, name string) string {
 	return name + "-" + []string{"mariadb", "mysql"}[k] + ".svg"
 }
 
-// table has a line for each size.
+// table returns a Markdown table with a line for each size.
 func (g grown) table(size, format string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "| %s | %s |\n|--:|%s\n", size, strings.Join(g.names, " | "), strings.Repeat("--:|", len(g.names)))
@@ -190,7 +190,7 @@ func (g grown) table(size, format string) string {
 	return b.String()
 }
 
-// drawAll writes the plots.
+// drawAll writes the plots into the folder.
 func drawAll(folder string, all []measured) error {
 	for k, m := range all {
 		path := func(name string) string { return filepath.Join(folder, plotName(k, name)) }
@@ -246,7 +246,7 @@ func modules() string {
 	return strings.Join(found, ", ")
 }
 
-// cpuName is the processor's, where the system tells.
+// cpuName returns the processor's name, or "" if the system doesn't report it.
 func cpuName() string {
 	text, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {

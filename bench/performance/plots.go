@@ -16,14 +16,14 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// line is a curve of a plot. A point's value is an estimate.
+// line is a curve of a plot, with an estimate for each point.
 type line struct {
 	name   string
 	xs     []float64
 	values []estimate
 }
 
-// drawLines writes a plot with error bars, its x axis logarithmic.
+// drawLines writes a plot with error bars and a logarithmic x axis.
 func drawLines(path, title, xLabel, yLabel string, logY bool, lines []line) error {
 	p := newPlot(title, xLabel, yLabel)
 	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, doublings(lines[0].xs)
@@ -74,8 +74,8 @@ func drawBars(path, title, xLabel string, names []string, values []float64) erro
 	p.Add(bars)
 	p.NominalY(names...)
 	p.X.Min, p.X.Max, p.X.Tick.Marker = 0, 1.05*slices.Max(values), plainTicks{}
-	p.Y.Min, p.Y.Max = -0.5, float64(len(names))-0.5 // whole bars
-	// Where a viewer's font is wider than the one that was measured, labels need room.
+	p.Y.Min, p.Y.Max = -0.5, float64(len(names))-0.5 // the outer bars are not cut off
+	// The padding leaves room for labels if a viewer's font is wider than the measured one.
 	p.Y.Padding, p.Y.Tick.Label.Font.Size = vg.Points(40), vg.Points(9)
 	return save(p, path, vg.Points(float64(60+22*len(names))))
 }
@@ -83,7 +83,7 @@ func drawBars(path, title, xLabel string, names []string, values []float64) erro
 func newPlot(title, xLabel, yLabel string) *plot.Plot {
 	p := plot.New()
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, xLabel, yLabel
-	p.BackgroundColor = color.White // also for dark pages
+	p.BackgroundColor = color.White // for dark pages too
 	p.Title.Padding = vg.Points(6)
 	p.Legend.Top, p.Legend.Left, p.Legend.Padding = true, true, vg.Points(2)
 	p.Add(plotter.NewGrid())
@@ -115,7 +115,7 @@ func doublings(xs []float64) plot.ConstantTicks {
 	return ticks
 }
 
-// plainTicks writes 5000 where gonum's own would be 5000.00.
+// plainTicks labels a tick 5000 that plot.DefaultTicks would label 5000.00.
 type plainTicks struct{ plot.DefaultTicks }
 
 func (t plainTicks) Ticks(low, high float64) []plot.Tick {
@@ -128,7 +128,7 @@ func (t plainTicks) Ticks(low, high float64) []plot.Tick {
 	return ticks
 }
 
-// lines turns what has grown into curves.
+// lines returns a curve for each contender.
 func (g grown) lines() (all []line) {
 	for i, name := range g.names {
 		l := line{name: name}

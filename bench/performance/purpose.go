@@ -13,7 +13,7 @@ import (
 	"github.com/mysqlinit/mysqlinit/mysqltx"
 )
 
-// fate is how get-or-create transactions ended.
+// fate counts how get-or-create transactions ended.
 type fate struct {
 	finished, vanished, deadlocked int
 	elapsed                        time.Duration
@@ -21,22 +21,26 @@ type fate struct {
 
 func (f fate) total() int { return f.finished + f.vanished + f.deadlocked }
 
-// perTenThousand scales a count.
+// perTenThousand scales a count to 10,000 transactions.
 func (f fate) perTenThousand(n int) float64 { return 10000 * float64(n) / float64(max(1, f.total())) }
 
-// purpose is what the driver is for, on one server: fates by keys, workers and contender.
+// purpose measures on one server what the driver is for: get-or-create transactions that
+// don't fail. Fates are by number of workers and contender.
 type purpose struct {
 	names []string
 	hot   [][]fate // all workers ask for the same new keys
-	cold  [][]fate // each for its own
+	cold  [][]fate // each worker asks for its own new keys
 }
 
 var raceWorkers = []int{1, 4, 16, 64, 128}
 
-// measurePurpose lets workers get or create rows, each in a transaction, with code as it is written by
-// hand: at REPEATABLE READ through the plain driver, at READ COMMITTED through this one.
+const errDeadlock = 1213
+
+// measurePurpose has workers get or create rows with handwritten code, each row in a
+// transaction: at REPEATABLE READ through the plain driver, at READ COMMITTED through
+// mysqlinit.
 func measurePurpose(ctx context.Context, s server, transactions int) (p purpose, err error) {
-	contenders := []contender{connecting[0], connecting[6]}
+	contenders := named(connecting, plain, ours)
 	p.names = []string{"plain driver, REPEATABLE READ", "mysqlinit, READ COMMITTED"}
 	round := 0
 	for _, workers := range raceWorkers {
@@ -60,6 +64,8 @@ func measurePurpose(ctx context.Context, s server, transactions int) (p purpose,
 	return p, nil
 }
 
+// raceFor has the workers get or create so many rows each, and counts how that ends. Keys
+// contain the round, so no key is used twice.
 func raceFor(ctx context.Context, s server, c contender, workers, each int, hot bool, round int) (sum fate, err error) {
 	db, err := c.open(s)
 	if err != nil {
@@ -77,17 +83,17 @@ func raceFor(ctx context.Context, s server, c contender, workers, each int, hot 
 				if !hot {
 					key = fmt.Sprintf("%d-%d-%d", round, w, i)
 				}
-				one := getOrCreate(ctx, db, key)
+				failure := getOrCreate(ctx, db, key)
 				mu.Lock()
-				switch serverErr, _ := errors.AsType[*mysql.MySQLError](one); {
-				case one == nil:
+				switch serverErr, _ := errors.AsType[*mysql.MySQLError](failure); {
+				case failure == nil:
 					sum.finished++
-				case errors.Is(one, sql.ErrNoRows):
+				case errors.Is(failure, sql.ErrNoRows):
 					sum.vanished++
-				case serverErr != nil && serverErr.Number == 1213:
+				case serverErr != nil && serverErr.Number == errDeadlock:
 					sum.deadlocked++
 				default:
-					err = errors.Join(err, one)
+					err = errors.Join(err, failure)
 				}
 				mu.Unlock()
 			}
@@ -98,7 +104,7 @@ func raceFor(ctx context.Context, s server, c contender, workers, each int, hot 
 	return sum, err
 }
 
-// getOrCreate is what programs write by hand.
+// getOrCreate gets or creates a row the way programs do by hand.
 func getOrCreate(ctx context.Context, db *sql.DB, key string) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {

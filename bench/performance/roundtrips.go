@@ -7,25 +7,26 @@ import (
 	"github.com/mysqlinit/mysqlinit/bench/internal/wire"
 )
 
-// trips are the round trips of a contender until a connection is ready.
+// trips are a contender's round trips until a connection is ready.
 type trips struct {
 	contender
 	first, later int
-	session      string // what it is set to then
+	session      string // the isolation level and binlog format at the end
 }
 
-// countTrips counts what the first and the third connection of a pool cost, from the
-// connecting on. The first may also learn what the server is.
+// countTrips counts the round trips for the first and the third connection of a pool,
+// including the connect. The first connection can cost more, because it learns which
+// kind of server this is.
 func countTrips(ctx context.Context, s server) (counts []trips, err error) {
 	proxy, err := wire.New(s.addr, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = proxy.Close() }()
-	behind := s
-	behind.addr = proxy.Addr
+	proxied := s
+	proxied.addr = proxy.Addr
 	for _, c := range connecting {
-		count, err := countContender(ctx, c, behind, proxy)
+		count, err := countContender(ctx, c, proxied, proxy)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", c.name, err)
 		}

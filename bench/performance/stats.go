@@ -7,26 +7,27 @@ import (
 	"golang.org/x/perf/benchmath"
 )
 
-// estimate is a median with its confidence interval of 95 %.
+// estimate is a median and its 95 % confidence interval.
 type estimate struct{ median, low, high float64 }
 
-// estimateOf makes no assumption about how the values are distributed.
+// estimateOf estimates the median of the values. It makes no assumption about their
+// distribution.
 func estimateOf(values []float64) estimate {
 	s := benchmath.AssumeNothing.Summary(benchmath.NewSample(values, &benchmath.DefaultThresholds), 0.95)
 	return estimate{s.Center, s.Lo, s.Hi}
 }
 
-// ratio prints a ratio and how sure it is.
+// ratio formats an estimate of a ratio with its confidence interval.
 func (e estimate) ratio() string { return fmt.Sprintf("%.3f (%.3f–%.3f)", e.median, e.low, e.high) }
 
-// paired are the samples of contenders that were measured in turns.
+// paired holds samples of contenders that were measured in turns.
 type paired struct {
 	names   []string
 	seconds [][]float64 // by contender and round
 }
 
-// ratioTo returns how a contender's samples compare with another's of the same rounds,
-// which the machine's moods have met alike.
+// ratioTo compares a contender with another one, round by round, because a slow moment
+// of the machine affects both samples of a round.
 func (p paired) ratioTo(name, base string) estimate {
 	a, b := p.of(name), p.of(base)
 	ratios := make([]float64, len(a))
@@ -36,11 +37,12 @@ func (p paired) ratioTo(name, base string) estimate {
 	return estimateOf(ratios)
 }
 
+// of returns a contender's samples.
 func (p paired) of(name string) []float64 {
 	return p.seconds[slices.Index(p.names, name)]
 }
 
-// milliseconds prints the median of a contender's samples.
+// milliseconds formats the median of a contender's samples.
 func (p paired) milliseconds(name string) string {
 	return fmt.Sprintf("%.3f", estimateOf(p.of(name)).median*1000)
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/mysqlinit/mysqlinit/bench/internal/wire"
 )
 
-// latencies are those of the network, each way; the first is without the proxy.
+// latencies are the network's delays, each way. The first is measured without a proxy.
 var latencies = []struct {
 	name  string
 	proxy bool
@@ -24,14 +24,15 @@ var latencies = []struct {
 	{"10 ms each way", true, 10 * time.Millisecond},
 }
 
-// operation is what is timed, on a pool of one connection.
+// operation is something to time on a pool of one connection.
 type operation struct {
 	name       string
 	contenders []contender
-	prepare    func(ctx context.Context, db *sql.DB) (run func() error, err error)
+	prepare    func(ctx context.Context, db *sql.DB) (run func() error, err error) // run is what is timed
 }
 
 var operations = []operation{
+	// The others are mysqlinit with options whose cost shows in the round trips.
 	{"new connection", connecting[:8], func(ctx context.Context, db *sql.DB) (func() error, error) {
 		db.SetMaxIdleConns(0)
 		return func() error {
@@ -78,25 +79,25 @@ var operations = []operation{
 	}},
 }
 
-// timing is what an operation took, for one latency.
+// timing holds the measurements of an operation at one latency.
 type timing struct {
 	operation, latency string
 	paired
-	allocations []float64 // by contender, a call; only without the proxy
+	allocations []float64 // per call, by contender; measured only without a proxy
 }
 
 func timeAll(ctx context.Context, s server, e effort) (timings []timing, err error) {
 	for _, latency := range latencies {
-		behind := s
+		measured := s
 		if latency.proxy {
 			proxy, err := wire.New(s.addr, latency.delay)
 			if err != nil {
 				return nil, err
 			}
 			defer func() { _ = proxy.Close() }()
-			behind.addr = proxy.Addr
+			measured.addr = proxy.Addr
 		}
-		// Where the network is slow, its time is all there is.
+		// On a slow network few calls do, since nearly all of the time is the network's.
 		calls := e.calls
 		switch {
 		case latency.delay >= 10*time.Millisecond:
@@ -105,7 +106,7 @@ func timeAll(ctx context.Context, s server, e effort) (timings []timing, err err
 			calls = max(1, calls/5)
 		}
 		for _, op := range operations {
-			t, err := timeOne(ctx, behind, op, e.samples, calls, !latency.proxy)
+			t, err := timeOne(ctx, measured, op, e.samples, calls, !latency.proxy)
 			if err != nil {
 				return nil, fmt.Errorf("%s, %s: %w", op.name, latency.name, err)
 			}
@@ -116,8 +117,8 @@ func timeAll(ctx context.Context, s server, e effort) (timings []timing, err err
 	return timings, nil
 }
 
-// timeOne measures all contenders in turns. Each sample is on a connection of its own:
-// which core serves it makes a difference to all of its calls.
+// timeOne measures all contenders in turns. Each sample uses a new connection, because
+// the core that serves a connection affects all of its calls.
 func timeOne(ctx context.Context, s server, op operation, samples, calls int, allocations bool) (t timing, err error) {
 	t.operation, t.seconds = op.name, make([][]float64, len(op.contenders))
 	for _, c := range op.contenders {
@@ -131,8 +132,8 @@ func timeOne(ctx context.Context, s server, op operation, samples, calls int, al
 	return t, nil
 }
 
-// sample adds one of each contender: the median of some calls on a new connection, in
-// another order in each round.
+// sample adds one sample for each contender: the median of some calls on a new
+// connection. The contenders take turns, in random order.
 func (t *timing) sample(ctx context.Context, s server, op operation, calls int, allocations bool) error {
 	runs := make([]func() error, len(op.contenders))
 	for i, c := range op.contenders {
@@ -151,7 +152,7 @@ func (t *timing) sample(ctx context.Context, s server, op operation, calls int, 
 	}
 	seconds := make([][]float64, len(runs))
 	for range calls {
-		for _, i := range rand.Perm(len(runs)) { // what ran before makes a difference
+		for _, i := range rand.Perm(len(runs)) { // because the call before affects the time
 			start := time.Now()
 			if err := runs[i](); err != nil {
 				return err
@@ -176,8 +177,8 @@ func (t *timing) sample(ctx context.Context, s server, op operation, calls int, 
 	return nil
 }
 
-// allocationsOf returns the allocations of one call, as the median of several: those of
-// goroutines that are ending are among them.
+// allocationsOf returns the allocations of one call. It is the median of several
+// measurements, because goroutines that are ending can add some.
 func allocationsOf(run func() error) (float64, error) {
 	var counts []float64
 	for range 7 {

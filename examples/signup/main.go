@@ -1,8 +1,8 @@
-// The signup program is a small web service whose sign-ups race.
+// The signup program is a small web service whose sign-ups race with each other.
 //
 //	go run . [-driver mysqlinit|mysql] [-dsn DSN] [-addr localhost:8080]
 //
-// Without a DSN it starts a throwaway server, which goes with it.
+// Without a DSN it starts a throwaway server and removes it at the end.
 package main
 
 import (
@@ -21,25 +21,25 @@ import (
 	"time"
 	"unicode/utf8"
 
-	_ "github.com/mysqlinit/mysqlinit" // the driver "mysqlinit"; "mysql" comes with it
+	_ "github.com/mysqlinit/mysqlinit" // the driver "mysqlinit"; which also registers "mysql"
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
 const (
-	maxName         = 64 // characters, as the column has
+	maxName         = 64 // characters; the size of the column
 	requestTimeout  = 10 * time.Second
 	shutdownTimeout = 15 * time.Second
 )
 
 func main() {
-	driver := flag.String("driver", "mysqlinit", `the database driver: mysqlinit, or mysql to see what goes wrong`)
-	dsn := flag.String("dsn", os.Getenv("SIGNUP_DSN"), "the database's DSN, by default $SIGNUP_DSN; a throwaway server where that is empty")
+	driver := flag.String("driver", "mysqlinit", `the database driver: mysqlinit, or mysql to see what goes wrong without it`)
+	dsn := flag.String("dsn", os.Getenv("SIGNUP_DSN"), "the database's DSN, by default $SIGNUP_DSN; if that is empty, a throwaway server is started")
 	addr := flag.String("addr", "localhost:8080", "where to listen")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C ends it at once
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
 	if err := run(ctx, *driver, *dsn, *addr); err != nil {
-		slog.Error("signup ends", "err", err)
+		slog.Error("signup failed", "err", err)
 		os.Exit(1)
 	}
 }
@@ -52,7 +52,7 @@ func run(ctx context.Context, driver, dsn, addr string) (err error) {
 		}
 		defer func() { err = errors.Join(err, server.Stop()) }()
 		dsn = server.DSN(testserver.App, "")
-		slog.Info("a throwaway server runs", "dsn", dsn)
+		slog.Info("started a throwaway server", "dsn", dsn)
 	}
 	store, err := OpenStore(ctx, driver, dsn)
 	if err != nil {
@@ -63,17 +63,18 @@ func run(ctx context.Context, driver, dsn, addr string) (err error) {
 	if err != nil {
 		return err
 	}
-	slog.Info("signup listens", "addr", listener.Addr().String(), "driver", driver)
+	slog.Info("signup is listening", "addr", listener.Addr().String(), "driver", driver)
 	return serve(ctx, listener, handler(store))
 }
 
-// serve answers requests until the context ends, and then lets those that are under way finish.
+// serve answers requests until the context ends. Requests that are running then can
+// finish.
 func serve(ctx context.Context, listener net.Listener, h http.Handler) error {
 	server := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       requestTimeout,
-		WriteTimeout:      2 * requestTimeout, // the handler's own limit comes first
+		WriteTimeout:      2 * requestTimeout, // the handler's timeout ends before this one
 		IdleTimeout:       time.Minute,
 	}
 	served := make(chan error, 1)
@@ -131,7 +132,7 @@ func handler(store *Store) http.Handler {
 
 func problem(text string) map[string]string { return map[string]string{"error": text} }
 
-// fail tells the log what went wrong, and the client only that something did.
+// fail logs the error. The client learns only that something went wrong.
 func fail(w http.ResponseWriter, r *http.Request, err error) {
 	slog.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "err", err)
 	reply(w, http.StatusInternalServerError, problem("internal error"))
@@ -140,5 +141,5 @@ func fail(w http.ResponseWriter, r *http.Request, err error) {
 func reply(w http.ResponseWriter, status int, value any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(value) // fails where the client has gone
+	_ = json.NewEncoder(w).Encode(value) // fails if the client has gone
 }

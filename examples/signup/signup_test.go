@@ -15,8 +15,9 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-// service starts the service with a driver on a throwaway server, and returns its URL and that server's DSN.
-func service(t *testing.T, driver string) (url, dsn string) {
+// startService starts the web service, with a driver, on a throwaway server. It returns
+// the URL of the service and the DSN of the server.
+func startService(t *testing.T, driver string) (url, dsn string) {
 	t.Helper()
 	dsn = testserver.New(t, testserver.Config{Binlog: "MIXED"}).DSN(testserver.App, "")
 	store, err := OpenStore(t.Context(), driver, dsn)
@@ -42,7 +43,7 @@ func service(t *testing.T, driver string) (url, dsn string) {
 	return "http://" + listener.Addr().String(), dsn
 }
 
-// call sends a request and returns the answer's status and user.
+// call sends a request and returns the status and the user of the answer.
 func call(t *testing.T, method, url, body string) (status int, user User) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
@@ -64,7 +65,8 @@ func call(t *testing.T, method, url, body string) (status int, user User) {
 
 const names, racers = 50, 8
 
-// race lets racers sign up under each name at once, and counts the answers by their status.
+// race has several clients sign up under each name at the same time. It counts the
+// answers by status.
 func race(t *testing.T, url string) map[int]int {
 	t.Helper()
 	answers := map[int]int{}
@@ -84,16 +86,16 @@ func race(t *testing.T, url string) map[int]int {
 		close(start)
 		all.Wait()
 	}
-	t.Logf("%d sign-ups, %d at once under each name: %d created, %d were there, %d failed",
+	t.Logf("%d sign-ups, %d at once under each name: %d created, %d found, %d failed",
 		names*racers, racers, answers[http.StatusCreated], answers[http.StatusOK], answers[http.StatusInternalServerError])
 	return answers
 }
 
 func TestRacingSignUpsAllSucceed(t *testing.T) {
-	url, dsn := service(t, "mysqlinit")
+	url, dsn := startService(t, "mysqlinit")
 	answers := race(t, url)
 	if answers[http.StatusCreated] != names || answers[http.StatusOK] != names*(racers-1) {
-		t.Errorf("answers by status: %v, want %d created and the others to find them", answers, names)
+		t.Errorf("answers by status: %v, want %d created, and found by all other requests", answers, names)
 	}
 	db, err := sql.Open("mysql", dsn)
 	if err != nil {
@@ -108,16 +110,16 @@ func TestRacingSignUpsAllSucceed(t *testing.T) {
 	}
 }
 
-// With the plain driver sessions are REPEATABLE READ: the same code loses the same race.
+// The plain driver's sessions are REPEATABLE READ, so the same code loses the same race.
 func TestRacingSignUpsFailWithThePlainDriver(t *testing.T) {
-	url, _ := service(t, "mysql")
+	url, _ := startService(t, "mysql")
 	if answers := race(t, url); answers[http.StatusInternalServerError] == 0 {
-		t.Errorf("answers by status: %v: no racer lost, so the other test shows nothing", answers)
+		t.Errorf("answers by status: %v: no client failed, so TestRacingSignUpsAllSucceed proves nothing", answers)
 	}
 }
 
 func TestAnswers(t *testing.T) {
-	url, _ := service(t, "mysqlinit")
+	url, _ := startService(t, "mysqlinit")
 	for _, test := range []struct {
 		method, path, body string
 		status             int

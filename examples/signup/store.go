@@ -25,7 +25,7 @@ var schema = []string{
 
 const errDuplicateKey = 1062
 
-// ErrNoUser says that nobody of that name has signed up.
+// ErrNoUser means that nobody has signed up under that name.
 var ErrNoUser = errors.New("no such user")
 
 // User is somebody who has signed up.
@@ -37,7 +37,7 @@ type User struct {
 // Store keeps users in MySQL or MariaDB.
 type Store struct{ db *sql.DB }
 
-// OpenStore opens a pool with a driver's name, and makes the tables that are missing.
+// OpenStore opens a pool with the named driver and creates missing tables.
 func OpenStore(ctx context.Context, driver, dsn string) (*Store, error) {
 	db, err := sql.Open(driver, dsn)
 	if err != nil {
@@ -57,8 +57,8 @@ func OpenStore(ctx context.Context, driver, dsn string) (*Store, error) {
 // Close closes the pool.
 func (s *Store) Close() error { return s.db.Close() }
 
-// SignUp returns the user of that name, whom it creates where there is none, and
-// notes the visit: both or neither.
+// SignUp returns the user of that name, creating the user if necessary, and records
+// the visit. It does both or neither.
 func (s *Store) SignUp(ctx context.Context, name string) (user User, created bool, err error) {
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
@@ -70,14 +70,14 @@ func (s *Store) SignUp(ctx context.Context, name string) (user User, created boo
 		return User{}, false, fmt.Errorf("signing %q up: %w", name, err)
 	}
 	if _, err := tx.ExecContext(ctx, "INSERT INTO visits (user_id) VALUES (?)", user.ID); err != nil {
-		return User{}, false, fmt.Errorf("noting a visit: %w", err)
+		return User{}, false, fmt.Errorf("recording a visit: %w", err)
 	}
 	return user, created, tx.Commit()
 }
 
-// getOrCreate is what the first draft of such code looks like everywhere. It is
-// right at READ COMMITTED. At REPEATABLE READ the last get finds nothing, for it reads
-// from the snapshot of the first.
+// getOrCreate is what the first draft of such code usually looks like. It is correct at
+// READ COMMITTED. At REPEATABLE READ the last get finds nothing, because it reads from
+// the snapshot of the first.
 func getOrCreate(ctx context.Context, tx *sql.Tx, name string) (user User, created bool, err error) {
 	user, err = get(ctx, tx, name)
 	if !errors.Is(err, ErrNoUser) {
@@ -85,7 +85,7 @@ func getOrCreate(ctx context.Context, tx *sql.Tx, name string) (user User, creat
 	}
 	result, err := tx.ExecContext(ctx, "INSERT INTO users (name) VALUES (?)", name)
 	if serverErr, ok := errors.AsType[*mysql.MySQLError](err); ok && serverErr.Number == errDuplicateKey {
-		user, err = get(ctx, tx, name) // somebody was faster
+		user, err = get(ctx, tx, name) // another request was faster
 		return user, false, err
 	}
 	if err != nil {

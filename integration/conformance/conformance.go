@@ -1,5 +1,6 @@
-// Package conformance shows what mysqlinit and mysqltx promise on a server that it knows
-// nothing of but DSNs. It works in tables whose names begin with mysqlinit_, and drops them.
+// Package conformance checks that mysqlinit and mysqltx keep their promises on a server.
+// All it needs to know about the server is DSNs. It works in tables whose names begin with
+// mysqlinit_ and drops them afterwards.
 package conformance
 
 import (
@@ -8,18 +9,18 @@ import (
 
 // Target is the server that is tested.
 type Target struct {
-	Root    string   // the DSN of an account that may create tables, with a database
-	App     string   // the DSN of an account that may not set binlog_format; "" where there is none
-	Others  []string // DSNs as Root, of further nodes that take writes
-	Replica string   // a DSN as App, of a read-only replica
-	Private bool     // nobody else uses the server: global variables may be changed, procedures made
-	Want    *Facts   // what the server is expected to answer; nil: whatever it answers
+	Root    string   // the DSN of an account that can create tables, with a database
+	App     string   // the DSN of an account that is not allowed to set binlog_format; "" if there is none
+	Others  []string // DSNs like Root, for more nodes that accept writes
+	Replica string   // a DSN like App, for a read-only replica
+	Private bool     // nobody else uses the server, so checks can change global variables and create procedures
+	Want    *Facts   // the expected answers; nil accepts any
 }
 
-// Result is what one check found, in a few words for a table.
+// Result is the outcome of one check, in a few words for a table.
 type Result struct{ Check, Cell string }
 
-// suite is what the checks share.
+// suite is shared by all checks.
 type suite struct {
 	Target
 	facts Facts
@@ -42,7 +43,7 @@ var checks = []check{
 	{"init commands", (*suite).initCommands},
 	{"verify", (*suite).verify},
 	{"guard", (*suite).guard},
-	{"race: the loser hears", (*suite).loserHears},
+	{"race: the loser gets", (*suite).loserHears},
 	{"race, plain driver: lost", (*suite).racePlain},
 	{"race, mysqlinit: lost", (*suite).racePrepared},
 	{"GetOrCreate, 4 racers, 100 keys", (*suite).getOrCreate},
@@ -63,10 +64,10 @@ func Checks() (names []string) {
 	return names
 }
 
-// notHere is the cell of a check about what the target does not have.
+// notHere is the cell of a check about something that the target does not have.
 const notHere = "–"
 
-// Run runs all checks. A check that fails fails the test, and shows FAILED as its cell.
+// Run runs all checks. If a check fails, the test fails, and the check's cell is FAILED.
 func Run(t *testing.T, target Target) (results []Result) {
 	s := &suite{Target: target}
 	if !t.Run("facts", s.discover) {

@@ -14,8 +14,8 @@ import (
 	"github.com/mysqlinit/mysqlinit/mysqltx"
 )
 
-// with adds parameters, such as "guard=true&verify=true", to a DSN.
-func with(dsn, params string) string {
+// withParams adds parameters, such as "guard=true&verify=true", to a DSN.
+func withParams(dsn, params string) string {
 	if params == "" {
 		return dsn
 	}
@@ -28,7 +28,7 @@ func with(dsn, params string) string {
 // open opens a pool with mysqlinit.
 func open(t *testing.T, dsn, params string) *sql.DB {
 	t.Helper()
-	db, err := mysqlinit.Open(with(dsn, params))
+	db, err := mysqlinit.Open(withParams(dsn, params))
 	return opened(t, db, err)
 }
 
@@ -39,24 +39,25 @@ func openPlain(t *testing.T, dsn string) *sql.DB {
 	return opened(t, db, err)
 }
 
+// opened returns a pool that was just opened, and closes it after the test.
 func opened(t *testing.T, db *sql.DB, err error) *sql.DB {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	db.SetMaxIdleConns(64) // connecting is not what most checks are about
+	db.SetMaxIdleConns(64) // most checks are not about connecting
 	return db
 }
 
-// read returns the value of an expression, "" for NULL.
+// read returns the value of an SQL expression, "" for NULL.
 func read(ctx context.Context, q mysqltx.Querier, expr string) (string, error) {
 	var value sql.NullString
 	err := q.QueryRowContext(ctx, "SELECT "+expr).Scan(&value)
 	return value.String, err
 }
 
-// wantValue fails where an expression has not the value.
+// wantValue checks the value of an SQL expression.
 func wantValue(t *testing.T, q mysqltx.Querier, expr, want string) {
 	t.Helper()
 	if got, err := read(t.Context(), q, expr); err != nil || got != want {
@@ -64,7 +65,7 @@ func wantValue(t *testing.T, q mysqltx.Querier, expr, want string) {
 	}
 }
 
-// table makes a table for the test, and empties it where it is there.
+// table creates an empty table for the test, and returns its name.
 func table(t *testing.T, db *sql.DB, name, columns string) string {
 	t.Helper()
 	name = "mysqlinit_" + name
@@ -86,16 +87,17 @@ func number(err error) uint16 {
 	return 0
 }
 
-// wantInitError fails where err is not an InitError with the server's number and the texts.
+// wantInitError checks that err is an InitError that wraps a server error of that number
+// (0: wraps none) and contains the texts.
 func wantInitError(t *testing.T, err error, want uint16, texts ...string) {
 	t.Helper()
 	if _, ok := errors.AsType[*mysqlinit.InitError](err); !ok || number(err) != want {
-		t.Errorf("got %v, want an InitError with error %d within", err, want)
+		t.Errorf("got %v, want an InitError that wraps error %d", err, want)
 		return
 	}
 	for _, text := range texts {
 		if !strings.Contains(err.Error(), text) {
-			t.Errorf("%q lacks %q", err, text)
+			t.Errorf("%q does not contain %q", err, text)
 		}
 	}
 }

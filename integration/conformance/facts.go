@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Numbers of server errors that the checks tell apart.
+// Server errors that the checks distinguish.
 const (
 	errRecordChanged   = 1020
 	errDuplicateEntry  = 1062
@@ -19,20 +19,21 @@ const (
 	errGroupConflict   = 3101
 )
 
-// Facts are what servers answer differently, to the plain driver.
+// Facts describe a server by its answers to the plain driver, as far as servers differ.
 type Facts struct {
-	Isolation    string   // the names of the variable: "tx_isolation", "transaction_isolation" or "both"
+	Isolation    string   // the variable's name: "tx_isolation", "transaction_isolation" or "both"
 	LogBin       bool     // the binary log is on
-	Format       string   // binlog_format of a new session; "" where there is no such variable
+	Format       string   // binlog_format of a new session; "" if there is no such variable
 	Wsrep        bool     // it is a Galera node
-	Race         Race     // what the loser of the race hears at REPEATABLE READ
-	Conflicts    []uint16 // the errors where two nodes write one row, in a transaction that Run runs again
-	Serializable uint16   // the error of a write at SERIALIZABLE; 0: none
-	FixedFormat  uint16   // the error to SET GLOBAL binlog_format = 'STATEMENT'; 0: none
-	OnlyRow      uint16   // the error of a write in a format other than ROW, whatever the level; 0: none but 1665
+	Race         Race     // how the race ends for the loser at REPEATABLE READ
+	Conflicts    []uint16 // possible errors when two nodes write one row; Run runs that transaction again
+	Serializable uint16   // the error for a write at SERIALIZABLE; 0: none
+	FixedFormat  uint16   // the error for SET GLOBAL binlog_format = 'STATEMENT'; 0: none
+	OnlyRow      uint16   // the error for a write in a format other than ROW at any level; 0: none except 1665
 }
 
-// Race is what the loser of the race hears at REPEATABLE READ.
+// Race is how the race of get-or-create ends for the loser at REPEATABLE READ: the error
+// of its INSERT, and what it reads after a duplicate key.
 type Race string
 
 const (
@@ -45,7 +46,8 @@ const (
 // statementRefused reports whether a write at READ COMMITTED fails in STATEMENT format.
 func (f Facts) statementRefused() bool { return f.LogBin || f.Wsrep }
 
-// discover asks the server for its facts. Some come from checks, which compare them then.
+// discover asks the server for the facts that checks need. Checks compare them, and find
+// out the other facts.
 func (s *suite) discover(t *testing.T) {
 	db := openPlain(t, s.Root)
 	names := map[string]bool{}
@@ -73,31 +75,35 @@ func (s *suite) discover(t *testing.T) {
 	s.facts.Wsrep = optional("@@wsrep_on") == "1"
 }
 
-// fact compares what a check found with what is expected.
-func fact[T comparable](t *testing.T, s *suite, what string, got T, want func(Facts) T) {
+// wantFact compares what a check found with the expected fact, if there is one.
+func wantFact[T comparable](t *testing.T, s *suite, what string, got T, want func(Facts) T) {
 	t.Helper()
 	if s.Want != nil && want(*s.Want) != got {
-		t.Errorf("%s: %v, and %v is expected of this server", what, got, want(*s.Want))
+		t.Errorf("%s: got %v, want %v from this server", what, got, want(*s.Want))
 	}
 }
 
 func (s *suite) isolationVariable(t *testing.T) string {
-	fact(t, s, "the isolation variable", s.facts.Isolation, func(f Facts) string { return f.Isolation })
+	wantFact(t, s, "the isolation variable", s.facts.Isolation, func(f Facts) string { return f.Isolation })
 	return s.facts.Isolation
 }
 
 func (s *suite) binaryLog(t *testing.T) string {
-	fact(t, s, "log_bin", s.facts.LogBin, func(f Facts) bool { return f.LogBin })
-	fact(t, s, "binlog_format", s.facts.Format, func(f Facts) string { return f.Format })
-	fact(t, s, "wsrep_on", s.facts.Wsrep, func(f Facts) bool { return f.Wsrep })
-	on := map[bool]string{true: "on", false: "off"}[s.facts.LogBin]
-	if s.facts.Format == "" {
-		return on + ", no binlog_format"
+	wantFact(t, s, "log_bin", s.facts.LogBin, func(f Facts) bool { return f.LogBin })
+	wantFact(t, s, "binlog_format", s.facts.Format, func(f Facts) string { return f.Format })
+	wantFact(t, s, "wsrep_on", s.facts.Wsrep, func(f Facts) bool { return f.Wsrep })
+	cell := "off, "
+	if s.facts.LogBin {
+		cell = "on, "
 	}
-	return on + ", " + s.facts.Format
+	if s.facts.Format == "" {
+		return cell + "no binlog_format"
+	}
+	return cell + s.facts.Format
 }
 
-// level is the expression for a session's level, under a name that the server knows.
+// level returns an SQL expression for the session's isolation level, with a variable name
+// that the server knows.
 func (s *suite) level() string {
 	if s.facts.Isolation == "tx_isolation" {
 		return "@@SESSION.tx_isolation"
@@ -105,7 +111,7 @@ func (s *suite) level() string {
 	return "@@SESSION.transaction_isolation"
 }
 
-// cellNumber shows an error's number.
+// cellNumber formats an error's number.
 func cellNumber(number uint16) string {
 	if number == 0 {
 		return "ok"
@@ -113,7 +119,8 @@ func cellNumber(number uint16) string {
 	return fmt.Sprintf("error %d", number)
 }
 
-// wantSession fails where a new session is not as it should be. The format "" is any.
+// wantSession checks a session's isolation level and binlog format. A format of "" accepts
+// any.
 func (s *suite) wantSession(t *testing.T, db *sql.DB, level, format string) {
 	t.Helper()
 	wantValue(t, db, s.level(), level)

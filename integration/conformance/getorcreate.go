@@ -15,7 +15,7 @@ const (
 	keyRacers = 4
 )
 
-// way is what GetOrCreate is given.
+// way is one of the things that GetOrCreate runs on: a pool, a connection, a transaction.
 type way struct {
 	name string
 	call func(ctx context.Context, db *sql.DB, table, key string) (created bool, err error)
@@ -47,8 +47,9 @@ func getOrCreateName(ctx context.Context, q mysqltx.Querier, table, key string) 
 	return created, err
 }
 
-// raceForKeys lets the pools race for each key, some keys at once: none may fail, and each row
-// has one creator.
+// raceForKeys has keyRacers callers get or create the row of each key, with keysAtOnce keys
+// at a time. The callers take turns at the pools. No call is allowed to fail, and each row
+// must have exactly one creator.
 func raceForKeys(t *testing.T, w way, table string, keysAtOnce int, dbs ...*sql.DB) {
 	var sum tally
 	next := make(chan int)

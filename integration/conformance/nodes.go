@@ -11,8 +11,8 @@ import (
 	"github.com/mysqlinit/mysqlinit/mysqltx"
 )
 
-// nodesConflict lets two nodes write one row before either commits: the second to commit
-// is refused, and Run runs it again.
+// nodesConflict has two nodes write one row before either of them commits. The server
+// refuses the second commit, and Run runs that transaction again.
 func (s *suite) nodesConflict(t *testing.T) string {
 	if len(s.Others) == 0 {
 		return notHere
@@ -20,17 +20,13 @@ func (s *suite) nodesConflict(t *testing.T) string {
 	here, there := open(t, s.Root, ""), open(t, s.Others[0], "")
 	name := logTable(t, here)
 	awaitRows(t, there, name, 2)
-	update := func(ctx context.Context, q mysqltx.Querier) error {
-		_, err := q.ExecContext(ctx, "UPDATE "+name+" SET entry = CONCAT(entry, '+') WHERE id = 1")
-		return err
-	}
 	var heard uint16
 	calls := 0
 	err := mysqltx.Run(t.Context(), there, func(ctx context.Context, tx *sql.Tx) error {
 		calls++
-		err := update(ctx, tx)
+		err := addPlus(ctx, tx, name, 1)
 		if calls == 1 && err == nil {
-			return update(ctx, here) // commits first
+			return addPlus(ctx, here, name, 1) // commits first
 		}
 		return err
 	}, mysqltx.WithOnRetry(func(_ context.Context, r mysqltx.Retry) {
@@ -42,7 +38,7 @@ func (s *suite) nodesConflict(t *testing.T) string {
 		t.Errorf("%d calls, heard %d: %v", calls, heard, err)
 	}
 	if s.Want != nil && !slices.Contains(s.Want.Conflicts, heard) {
-		t.Errorf("a conflict of two nodes: error %d, and one of %v is expected of this server", heard, s.Want.Conflicts)
+		t.Errorf("a conflict of two nodes: got error %d, want one of %v from this server", heard, s.Want.Conflicts)
 	}
 	wantValue(t, there, "entry FROM "+name+" WHERE id = 1", "one++")
 	await(t, here, "entry FROM "+name+" WHERE id = 1", "one++")
@@ -62,8 +58,8 @@ func (s *suite) getOrCreateOnAllNodes(t *testing.T) string {
 		awaitRows(t, db, name, 0)
 	}
 	for _, w := range ways {
-		// Few at once: the loser is refused until its node has applied the row, and
-		// nodes that lag by seconds on a busy machine are not what this is about.
+		// Only two keys at once. The server refuses the loser until its node has applied
+		// the row, and on a busy machine more keys would make nodes lag by seconds.
 		raceForKeys(t, w, name, 2, dbs...)
 	}
 	for _, db := range dbs {
@@ -72,8 +68,8 @@ func (s *suite) getOrCreateOnAllNodes(t *testing.T) string {
 	return "none lost"
 }
 
-// replica: its sessions are prepared as well, it refuses writes, and what is
-// written through mysqlinit arrives.
+// replica checks that sessions on a replica are prepared too, that it refuses writes, and
+// that rows written through mysqlinit arrive there.
 func (s *suite) replica(t *testing.T) string {
 	if s.Replica == "" {
 		return notHere
@@ -89,14 +85,15 @@ func (s *suite) replica(t *testing.T) string {
 	return fmt.Sprintf("prepared; rows arrive; writes: %d", number(err))
 }
 
-// awaitRows waits until another server has the table, and as many rows in it.
+// awaitRows waits until the server has the table with that number of rows.
 func awaitRows(t *testing.T, db *sql.DB, table string, rows int) {
 	t.Helper()
 	await(t, db, "COUNT(*) FROM "+table, fmt.Sprint(rows))
 }
 
-// await waits until a server has got what another wrote. Before its table is dropped all have
-// to have it: a group's member that cannot apply a row leaves the group.
+// await waits until an SQL expression has the wanted value, because another node wrote it.
+// A check must do that on all nodes before its table is dropped: a member of a group that
+// cannot apply a row leaves the group.
 func await(t *testing.T, db *sql.DB, expr, want string) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {

@@ -10,8 +10,8 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-// policies tries each binlog policy, with each account, under each global format.
-// Where the server is not private, under the format that it has.
+// policies tries each binlog policy with each account under each global format. On a
+// server that is not private it tries only the format that the server has.
 func (s *suite) policies(t *testing.T) string {
 	if s.facts.Format == "" {
 		return notHere
@@ -27,26 +27,27 @@ func (s *suite) policies(t *testing.T) string {
 			testserver.Exec(t, root, "SET GLOBAL binlog_format = '"+format+"'")
 		}
 		for _, a := range accounts {
-			t.Run(fmt.Sprintf("%s, may set %v", format, a.maySet), func(t *testing.T) { s.policiesOf(t, a, format) })
+			t.Run(fmt.Sprintf("%s, can set it: %v", format, a.canSet), func(t *testing.T) { s.policiesOf(t, a, format) })
 		}
 	}
 	cell := "ok under " + strings.Join(formats, ", ")
 	if s.Want != nil && s.Want.FixedFormat != 0 {
-		cell += fmt.Sprintf("; another: %d", s.Want.FixedFormat)
+		cell += fmt.Sprintf("; other formats: %d", s.Want.FixedFormat)
 	}
 	if s.Want != nil && s.Want.OnlyRow != 0 {
-		cell += fmt.Sprintf("; writes but in ROW: %d", s.Want.OnlyRow)
+		cell += fmt.Sprintf("; writes except in ROW: %d", s.Want.OnlyRow)
 	}
 	return cell
 }
 
-// globalFormats returns the formats to try, and sees to it that the server's own comes back.
+// globalFormats returns the formats to try. The server's own format is restored after the
+// test.
 func (s *suite) globalFormats(t *testing.T, root *sql.DB) []string {
 	if !s.Private {
 		return []string{s.facts.Format}
 	}
 	_, err := root.ExecContext(t.Context(), "SET GLOBAL binlog_format = 'STATEMENT'")
-	fact(t, s, "SET GLOBAL binlog_format = 'STATEMENT'", number(err), func(f Facts) uint16 { return f.FixedFormat })
+	wantFact(t, s, "SET GLOBAL binlog_format = 'STATEMENT'", number(err), func(f Facts) uint16 { return f.FixedFormat })
 	if err != nil {
 		return []string{s.facts.Format}
 	}
@@ -58,12 +59,13 @@ func (s *suite) globalFormats(t *testing.T, root *sql.DB) []string {
 	return []string{"STATEMENT", "MIXED", "ROW"}
 }
 
+// policiesOf tries each policy with one account under one global format.
 func (s *suite) policiesOf(t *testing.T, a account, global string) {
 	refused := global == "STATEMENT" && s.facts.statementRefused()
 	s.wantBare(t, a, "", global)
 	s.wantBare(t, a, "binlog=row", global)
 
-	if required := open(t, a.dsn, "binlog=require-row"); a.maySet {
+	if required := open(t, a.dsn, "binlog=require-row"); a.canSet {
 		s.wantSession(t, required, "READ-COMMITTED", "ROW")
 	} else {
 		wantInitError(t, required.PingContext(t.Context()), a.refused, "require-row", "GRANT")
@@ -75,8 +77,8 @@ func (s *suite) policiesOf(t *testing.T, a account, global string) {
 		s.wantSession(t, asserted, "READ-COMMITTED", global)
 	}
 
-	hands := open(t, a.dsn, "binlog=server")
-	s.wantSession(t, hands, "READ-COMMITTED", global)
+	unchanged := open(t, a.dsn, "binlog=server")
+	s.wantSession(t, unchanged, "READ-COMMITTED", global)
 	var want uint16
 	if refused {
 		want = errNoRowLog
@@ -84,10 +86,11 @@ func (s *suite) policiesOf(t *testing.T, a account, global string) {
 	if s.Want != nil && s.Want.OnlyRow != 0 && global != "ROW" {
 		want = s.Want.OnlyRow
 	}
-	s.wantWrite(t, hands, want)
+	s.wantWrite(t, unchanged, want)
 }
 
-// wantWrite shows that the policies refuse what the server would refuse later, and nothing else.
+// wantWrite checks the error of a write in the server's own format (0: none). It shows that
+// the policies refuse only what the server would refuse later.
 func (s *suite) wantWrite(t *testing.T, db *sql.DB, want uint16) {
 	t.Helper()
 	name := table(t, openPlain(t, s.Root), "policies", "id INT PRIMARY KEY")

@@ -13,19 +13,20 @@ import (
 
 const raceColumns = "name VARCHAR(20) PRIMARY KEY"
 
-// loserHears plays the race once, at REPEATABLE READ and then as a bare DSN has it.
+// loserHears plays the race once at REPEATABLE READ and once with a bare DSN.
 func (s *suite) loserHears(t *testing.T) string {
 	plain := openPlain(t, s.Root)
 	name := table(t, plain, "race", raceColumns)
 	heard := playRace(t, plain, sql.LevelRepeatableRead, name, "plain")
-	fact(t, s, "the race's loser hears", heard, func(f Facts) Race { return f.Race })
+	wantFact(t, s, "the race's loser gets", heard, func(f Facts) Race { return f.Race })
 	if prepared := playRace(t, open(t, s.Root, ""), sql.LevelDefault, name, "prepared"); prepared != Seen {
-		t.Errorf("through mysqlinit the race's loser hears %q, want %q", prepared, Seen)
+		t.Errorf("through mysqlinit the race's loser gets %q, want %q", prepared, Seen)
 	}
 	return string(heard)
 }
 
-// playRace: B reads, A inserts and commits, B inserts and reads again.
+// playRace plays the race: transaction B reads, A inserts and commits, then B inserts and
+// reads again. It returns how that ends for B.
 func playRace(t *testing.T, db *sql.DB, level sql.IsolationLevel, table, key string) Race {
 	t.Helper()
 	b, err := db.BeginTx(t.Context(), &sql.TxOptions{Isolation: level})
@@ -56,7 +57,7 @@ func playRace(t *testing.T, db *sql.DB, level sql.IsolationLevel, table, key str
 	}
 }
 
-// getName and insertName are what a program gives to GetOrCreate, or does by hand.
+// getName returns a get function for GetOrCreate.
 func getName(table, key string) func(context.Context, mysqltx.Querier, string) (string, error) {
 	return func(ctx context.Context, q mysqltx.Querier, lock string) (name string, err error) {
 		err = q.QueryRowContext(ctx, "SELECT name FROM "+table+" WHERE name = ?"+lock, key).Scan(&name)
@@ -64,6 +65,7 @@ func getName(table, key string) func(context.Context, mysqltx.Querier, string) (
 	}
 }
 
+// insertName returns a create function for GetOrCreate.
 func insertName(table, key string) func(context.Context, mysqltx.Querier) (string, error) {
 	return func(ctx context.Context, q mysqltx.Querier) (string, error) {
 		_, err := q.ExecContext(ctx, "INSERT INTO "+table+" (name) VALUES (?)", key)
@@ -101,7 +103,7 @@ func (c *tally) add(created bool, err error) {
 	}
 }
 
-// lost is how many failed in the ways that are known.
+// lost counts the transactions that failed in one of the expected ways.
 func (c *tally) lost() int { return c.vanished + c.changed + c.deadlock }
 
 func (c *tally) String() string {
@@ -117,7 +119,7 @@ const (
 	rounds = 50
 )
 
-// raceByHand lets workers race for each key with the code that programs write by hand.
+// raceByHand has workers race for each key with the code that programs write by hand.
 func raceByHand(t *testing.T, db *sql.DB, level sql.IsolationLevel, table string) *tally {
 	var sum tally
 	for key := range rounds {
@@ -133,7 +135,7 @@ func raceByHand(t *testing.T, db *sql.DB, level sql.IsolationLevel, table string
 	return &sum
 }
 
-// byHand gets or creates in a transaction.
+// byHand gets or creates a row in a transaction.
 func byHand(ctx context.Context, db *sql.DB, level sql.IsolationLevel, table, key string) (created bool, err error) {
 	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: level})
 	if err != nil {
@@ -147,8 +149,8 @@ func byHand(ctx context.Context, db *sql.DB, level sql.IsolationLevel, table, ke
 	return created, tx.Commit()
 }
 
-// byHandIn gets, else creates, with something in between, and after a duplicate key gets
-// once more.
+// byHandIn gets a row, or else creates it, and gets it once more after a duplicate key. It
+// calls between after the first get.
 func byHandIn(ctx context.Context, tx *sql.Tx, table, key string, between func() error) (created bool, err error) {
 	_, err = getName(table, key)(ctx, tx, "")
 	if !errors.Is(err, sql.ErrNoRows) {
@@ -165,12 +167,12 @@ func byHandIn(ctx context.Context, tx *sql.Tx, table, key string, between func()
 	return err == nil, err
 }
 
-// racePlain shows that there is something to cure.
+// racePlain shows that the race has losers without mysqlinit.
 func (s *suite) racePlain(t *testing.T) string {
 	db := openPlain(t, s.Root)
 	sum := raceByHand(t, db, sql.LevelRepeatableRead, table(t, db, "race", raceColumns))
 	if s.Want != nil && sum.lost() == 0 || sum.ok+sum.lost() != racers*rounds {
-		t.Errorf("at REPEATABLE READ the plain driver, which is here to show what goes wrong: %s", sum)
+		t.Errorf("the plain driver at REPEATABLE READ should lose some races: %s", sum)
 	}
 	cell := fmt.Sprintf("%d of %d", sum.lost(), racers*rounds)
 	for _, kind := range []struct {

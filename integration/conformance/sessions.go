@@ -9,14 +9,14 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-// account is one of the target's.
+// account is an account of the target.
 type account struct {
 	dsn     string
-	maySet  bool // binlog_format
-	refused uint16
+	canSet  bool   // it is allowed to set binlog_format
+	refused uint16 // otherwise, the server's error
 }
 
-// accountOf asks what the account may do.
+// accountOf finds out whether the account is allowed to set binlog_format.
 func (s *suite) accountOf(t *testing.T, dsn string) account {
 	t.Helper()
 	if s.facts.Format == "" {
@@ -26,17 +26,16 @@ func (s *suite) accountOf(t *testing.T, dsn string) account {
 	if err != nil && number(err) == 0 {
 		t.Fatal(err)
 	}
-	return account{dsn: dsn, maySet: err == nil, refused: number(err)}
+	return account{dsn: dsn, canSet: err == nil, refused: number(err)}
 }
 
-// wantBare fails where a session of a bare DSN, whose parameters have nothing to do with
-// the format, is not as promised on a server whose global format is the one given. It returns a
-// cell.
+// wantBare checks what a session of the DSN gets under that global format. The parameters
+// must not change what a bare DSN gets. It returns a cell.
 func (s *suite) wantBare(t *testing.T, a account, params, global string) string {
 	t.Helper()
 	db := open(t, a.dsn, params)
 	switch {
-	case a.maySet:
+	case a.canSet:
 		s.wantSession(t, db, "READ-COMMITTED", "ROW")
 		return "ROW"
 	case global == "STATEMENT" && s.facts.statementRefused():
@@ -60,7 +59,7 @@ func (s *suite) bareApp(t *testing.T) string {
 	return fmt.Sprintf("%s (%d)", s.wantBare(t, a, "", s.facts.Format), a.refused)
 }
 
-// manyConnections opens many at once, of which each must be prepared.
+// manyConnections opens many connections at once and checks that each is prepared.
 func (s *suite) manyConnections(t *testing.T) string {
 	const connections = 20
 	db := open(t, s.Root, "")
@@ -87,7 +86,7 @@ func (s *suite) manyConnections(t *testing.T) string {
 	return "all prepared"
 }
 
-// dialects shows that either name of the variable, and each level, comes to the same session.
+// dialects checks that each isolation level can be set under either name of its variable.
 func (s *suite) dialects(t *testing.T) string {
 	levels := map[string]string{"READ-UNCOMMITTED": "read-uncommitted", "READ-COMMITTED": "read-committed", "REPEATABLE-READ": "repeatable-read", "SERIALIZABLE": "serializable"}
 	spellings := 0
@@ -97,11 +96,11 @@ func (s *suite) dialects(t *testing.T) string {
 			spellings++
 		}
 	}
-	default_, err := read(t.Context(), openPlain(t, s.Root), s.level())
+	serverLevel, err := read(t.Context(), openPlain(t, s.Root), s.level())
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.wantSession(t, open(t, s.Root, "isolation=server&binlog=server"), default_, s.facts.Format)
+	s.wantSession(t, open(t, s.Root, "isolation=server&binlog=server"), serverLevel, s.facts.Format)
 	s.wantSession(t, open(t, s.Root, "binlog=server"), "READ-COMMITTED", s.facts.Format)
 	s.wantSession(t, open(t, s.Root, "time_zone=%27%2B03:00%27"), "READ-COMMITTED", "")
 	wantValue(t, open(t, s.Root, "time_zone=%27%2B03:00%27"), "@@time_zone", "+03:00")
@@ -115,11 +114,12 @@ func (s *suite) serializable(t *testing.T) string {
 	if err != nil && number(err) == 0 {
 		t.Error(err)
 	}
-	fact(t, s, "a write at SERIALIZABLE", number(err), func(f Facts) uint16 { return f.Serializable })
+	wantFact(t, s, "a write at SERIALIZABLE", number(err), func(f Facts) uint16 { return f.Serializable })
 	return cellNumber(number(err))
 }
 
-// initCommands shows that they run in order, on each connection, and what a failing one says.
+// initCommands checks that init commands run in order on each connection, and the error if
+// one fails.
 func (s *suite) initCommands(t *testing.T) string {
 	db := open(t, s.Root, "initCommand=SET+@mysqlinit=1&initCommand=SET+@mysqlinit=@mysqlinit*10%2B2")
 	for range 3 {
@@ -136,7 +136,7 @@ func (s *suite) initCommands(t *testing.T) string {
 	return "ok"
 }
 
-// verify shows that it accepts what is as it should be, and finds what is not.
+// verify checks that verify=true accepts correct sessions and finds wrong ones.
 func (s *suite) verify(t *testing.T) string {
 	for _, params := range []string{"verify=true", "verify=true&isolation=serializable", "verify=true&initCommand=SET+SESSION+TRANSACTION+ISOLATION+LEVEL+SERIALIZABLE"} {
 		if err := open(t, s.Root, params).PingContext(t.Context()); err != nil {
@@ -155,12 +155,12 @@ func (s *suite) verify(t *testing.T) string {
 	return "finds drift"
 }
 
-// guard shows that what a user changes does not reach the next.
+// guard checks that a changed session doesn't reach the next user of the connection.
 func (s *suite) guard(t *testing.T) string {
 	db := open(t, s.Root, "guard=true&time_zone=%27%2B03:00%27")
 	db.SetMaxOpenConns(1)
 	changes := []string{"SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE", "SET " + s.level() + " = 'SERIALIZABLE'", "SET time_zone = '+04:00'", "SET autocommit = 0", "BEGIN"}
-	if s.accountOf(t, s.Root).maySet {
+	if s.accountOf(t, s.Root).canSet {
 		changes = append(changes, "SET SESSION binlog_format = 'MIXED'")
 	}
 	for _, change := range changes {

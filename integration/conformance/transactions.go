@@ -17,7 +17,7 @@ import (
 
 const logColumns = "id INT AUTO_INCREMENT PRIMARY KEY, entry VARCHAR(50) NOT NULL"
 
-// logTable makes a table with two rows to quarrel about, 1 and 2.
+// logTable creates a table with rows 1 and 2, for transactions that conflict.
 func logTable(t *testing.T, db *sql.DB) string {
 	t.Helper()
 	name := table(t, db, "log", logColumns)
@@ -25,8 +25,14 @@ func logTable(t *testing.T, db *sql.DB) string {
 	return name
 }
 
-// deadlock lets two transactions update two rows in opposite order, each after the other's
-// first update.
+// addPlus changes a row of a logTable.
+func addPlus(ctx context.Context, q mysqltx.Querier, table string, id int) error {
+	_, err := q.ExecContext(ctx, "UPDATE "+table+" SET entry = CONCAT(entry, '+') WHERE id = ?", id)
+	return err
+}
+
+// deadlock has two transactions update two rows in opposite order. Each waits for the
+// other's first update before its second.
 func (s *suite) deadlock(t *testing.T) string {
 	db := open(t, s.Root, "")
 	name := logTable(t, db)
@@ -39,11 +45,7 @@ func (s *suite) deadlock(t *testing.T) string {
 			first := true
 			err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
 				calls.Add(1)
-				update := func(id int) error {
-					_, err := tx.ExecContext(ctx, "UPDATE "+name+" SET entry = CONCAT(entry, '+') WHERE id = ?", id)
-					return err
-				}
-				err := update(order[0])
+				err := addPlus(ctx, tx, name, order[0])
 				if first {
 					first = false
 					met.Done()
@@ -52,7 +54,7 @@ func (s *suite) deadlock(t *testing.T) string {
 				if err != nil {
 					return err
 				}
-				return update(order[1])
+				return addPlus(ctx, tx, name, order[1])
 			})
 			if err != nil {
 				t.Error(err)
@@ -62,13 +64,14 @@ func (s *suite) deadlock(t *testing.T) string {
 	all.Wait()
 	wantValue(t, db, "GROUP_CONCAT(entry ORDER BY id) FROM "+name, "one++,two++")
 	if calls.Load() < 3 {
-		t.Errorf("%d calls: there was no deadlock", calls.Load())
+		t.Errorf("%d calls, want at least 3: there was no deadlock", calls.Load())
 	}
 	return "run again"
 }
 
-// swallowedDeadlock: a function that returns nil although the server has ended its
-// transaction; of the statements before and after that none may be committed.
+// swallowedDeadlock has a function return nil although the server has ended its
+// transaction. None of its statements is allowed to be committed, whether it came before
+// or after the deadlock.
 func (s *suite) swallowedDeadlock(t *testing.T) string {
 	db := open(t, s.Root, "")
 	name := logTable(t, db)
@@ -87,43 +90,40 @@ func (s *suite) swallowedDeadlock(t *testing.T) string {
 		t.Errorf("got %v, want ErrTransactionLost", err)
 	}
 	wantValue(t, db, "COUNT(*) FROM "+name+" WHERE entry IN ('before', 'after')", "0")
-	return "no half committed"
+	return "nothing half committed"
 }
 
-// loseDeadlock makes tx the victim of a deadlock, and returns what its statement failed
-// with. The other transaction has changed more rows, and rolls back.
+// loseDeadlock makes tx the victim of a deadlock and returns the error of its statement.
+// The other transaction survives, because it has changed more rows, and rolls back.
 func loseDeadlock(ctx context.Context, db *sql.DB, tx *sql.Tx, table string) error {
 	other, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = other.Rollback() }()
-	update := func(tx *sql.Tx, id int) error {
-		_, err := tx.ExecContext(ctx, "UPDATE "+table+" SET entry = CONCAT(entry, '+') WHERE id = ?", id)
-		return err
-	}
-	if err := update(tx, 1); err != nil {
+	if err := addPlus(ctx, tx, table, 1); err != nil {
 		return err
 	}
 	if _, err := other.ExecContext(ctx, "INSERT INTO "+table+" (entry) VALUES ('x')"+strings.Repeat(", ('x')", 99)); err != nil {
 		return err
 	}
-	if err := update(other, 2); err != nil {
+	if err := addPlus(ctx, other, table, 2); err != nil {
 		return err
 	}
 	waited := make(chan error, 1)
-	go func() { waited <- update(other, 1) }()
-	// Should the other come only afterwards, the deadlock is there all the same, with
-	// whichever victim: the answer below tells.
+	go func() { waited <- addPlus(ctx, other, table, 1) }()
+	// If the other's statement reaches the server only after this sleep, there is still a
+	// deadlock, but either transaction can be the victim: its answer below shows which.
 	time.Sleep(300 * time.Millisecond)
-	lost := update(tx, 2)
+	lost := addPlus(ctx, tx, table, 2)
 	if err := <-waited; err != nil {
-		return fmt.Errorf("the other transaction, which has changed more rows, is the victim: %w", errors.Join(err, lost))
+		return fmt.Errorf("the victim is the other transaction, although it has changed more rows: %w", errors.Join(err, lost))
 	}
 	return lost
 }
 
-// recordChanged: where the server ends the race's loser with 1020, Run runs it again.
+// recordChanged checks that Run runs a transaction again if the server ends it with 1020,
+// as some servers do to the loser of the race.
 func (s *suite) recordChanged(t *testing.T) string {
 	db := open(t, s.Root, "isolation=repeatable-read")
 	name := table(t, db, "changed", raceColumns)
@@ -138,7 +138,7 @@ func (s *suite) recordChanged(t *testing.T) string {
 			return err
 		})
 		if err == nil && created {
-			return errors.New("there were two rows of one name")
+			return errors.New("the row was created twice")
 		}
 		if err != nil && heard == 0 {
 			heard = number(err)

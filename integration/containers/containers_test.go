@@ -21,9 +21,9 @@ func openContainer(ctx context.Context, container *tcmysql.MySQLContainer) (*sql
 	return sql.Open("mysqlinit", dsn) // was "mysql"
 }
 
-// A transaction loses the race of get-or-create, and sees the winner's row.
+// A transaction loses the race of get-or-create and still sees the winner's row.
 func TestContainer(t *testing.T) {
-	testcontainers.SkipIfProviderIsNotHealthy(t) // and says why
+	testcontainers.SkipIfProviderIsNotHealthy(t) // with the reason
 	container, err := tcmysql.Run(t.Context(), "mysql:8.4")
 	testcontainers.CleanupContainer(t, container)
 	if err != nil {

@@ -1,4 +1,4 @@
-// Package containers tests mysqlinit with a server from testcontainers-go. It is a
-// module of its own, for that brings the Docker client's many dependencies, and it
-// needs Docker, which the other tests do without.
+// Package containers tests mysqlinit with a server from testcontainers-go. It is a separate
+// module, because the Docker client has many dependencies. The test needs Docker; the other
+// tests don't.
 package containers

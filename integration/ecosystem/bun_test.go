@@ -5,7 +5,6 @@ package ecosystem
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"testing"
 
 	"github.com/uptrace/bun"
@@ -40,10 +39,7 @@ func TestBun(t *testing.T) {
 				},
 				get: func(name string) (bool, error) {
 					err := tx.NewSelect().Model(&Name{name}).WherePK().Scan(ctx)
-					if errors.Is(err, sql.ErrNoRows) {
-						return false, nil
-					}
-					return err == nil, err
+					return found(err, sql.ErrNoRows)
 				},
 				insert: func(name string) error {
 					_, err := tx.NewInsert().Model(&Name{name}).Exec(ctx)

@@ -14,7 +14,7 @@ import (
 	"github.com/mysqlinit/mysqlinit"
 )
 
-// cloud finds instances by name, as the dialers of cloud providers do.
+// cloud dials instances by name, as the dialers of cloud providers do.
 type cloud struct {
 	net.Dialer
 	addresses map[string]string
@@ -113,7 +113,7 @@ func TestRotatingPassword(t *testing.T) {
 			defer another.rollback()
 			another.lose(t, s, database, "READ-COMMITTED ROW", wantServerError, true)
 			if stats := db.Stats(); stats.OpenConnections != 2 {
-				t.Errorf("%d connections, want one of each password", stats.OpenConnections)
+				t.Errorf("%d connections, want one for each password", stats.OpenConnections)
 			}
 		})
 	}

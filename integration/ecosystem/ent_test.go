@@ -54,16 +54,16 @@ func TestEnt(t *testing.T) {
 		close: (*ent.Client).Close,
 		duplicate: func(t *testing.T, err error) {
 			if !ent.IsConstraintError(err) || number(err) != errDuplicateEntry {
-				t.Errorf("got %v, want ent's ConstraintError with error 1062 within", err)
+				t.Errorf("got %v, want ent's ConstraintError that wraps error 1062", err)
 			}
 		},
 	}.race(t)
 }
 
-func TestEntOpenTakesNoOtherName(t *testing.T) {
+func TestEntOpenRefusesMysqlinit(t *testing.T) {
 	covers(t, "entgo.io/ent")
 	if client, err := ent.Open("mysqlinit", servers[0].dsn("test")); err == nil {
 		client.Close()
-		t.Error("ent.Open takes mysqlinit: the recipe can be shorter")
+		t.Error("ent.Open accepts mysqlinit: the recipe can be shorter")
 	}
 }

@@ -29,8 +29,8 @@ func openGoosePlain(dsn string, migrations fs.FS) (*goose.Provider, error) {
 	return goose.NewProvider(goose.DialectMySQL, pool, migrations)
 }
 
-// A migration in SQL leaves what session it had, one in Go loses the race; goose
-// begins a transaction for each.
+// goose runs each migration in a transaction. A migration in SQL records its session, and a
+// migration in Go loses the race.
 func TestGoose(t *testing.T) {
 	covers(t, "github.com/pressly/goose/v3")
 	for _, s := range servers {
@@ -56,7 +56,7 @@ func TestGoose(t *testing.T) {
 				goose.ResetGlobalMigrations()
 				defer goose.ResetGlobalMigrations()
 				err := goose.SetGlobalMigrations(goose.NewGoMigration(2, &goose.GoFunc{RunTx: func(ctx context.Context, tx *sql.Tx) error {
-					plainSQL(ctx, tx, nil).lose(t, s, database, test.session, func(t *testing.T, err error) {
+					sqlTransaction(ctx, tx, nil).lose(t, s, database, test.session, func(t *testing.T, err error) {
 						wantServerError(t, err)
 						duplicate = err
 					}, test.name == "prepared")
@@ -67,9 +67,9 @@ func TestGoose(t *testing.T) {
 				}
 				err = migrate(fstest.MapFS{"00001_session.sql": {Data: []byte(`-- +goose Up
 CREATE TABLE session AS SELECT ` + s.session() + ` AS was;`)}})
-				// The run of a migration that fails comes with what was applied, around the server's error.
+				// If a migration fails, goose's error names what was applied and wraps the server's.
 				if partial, ok := errors.AsType[*goose.PartialError](err); duplicate != nil && (!ok || len(partial.Applied) != 1 || number(err) != errDuplicateEntry) {
-					t.Errorf("got %v, want a PartialError with error 1062 within", err)
+					t.Errorf("got %v, want a PartialError that wraps error 1062", err)
 				}
 				s.want(t, "SELECT was FROM "+database+".session", test.session)
 			})

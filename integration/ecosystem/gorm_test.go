@@ -22,7 +22,7 @@ func openGORM(dsn string) (*gorm.DB, error) {
 	return gorm.Open(mysql.New(mysql.Config{DriverName: "mysqlinit", DSN: dsn})) // was mysql.Open(dsn)
 }
 
-// With TranslateError, GORM says gorm.ErrDuplicatedKey.
+// With TranslateError, GORM returns gorm.ErrDuplicatedKey.
 func openGORMTranslated(dsn string) (*gorm.DB, error) {
 	dialector := mysql.New(mysql.Config{DriverName: "mysqlinit", DSN: dsn})
 	return gorm.Open(dialector, &gorm.Config{TranslateError: true})
@@ -53,10 +53,7 @@ func beginGORM(ctx context.Context, db *gorm.DB) (transaction, error) {
 		},
 		get: func(name string) (bool, error) {
 			err := tx.First(&Name{}, "name = ?", name).Error
-			if errors.Is(err, gorm.ErrRecordNotFound) {
-				return false, nil
-			}
-			return err == nil, err
+			return found(err, gorm.ErrRecordNotFound)
 		},
 		insert:   func(name string) error { return tx.Create(&Name{Name: name}).Error },
 		rollback: func() error { return tx.Rollback().Error },
@@ -96,7 +93,7 @@ func TestGORM(t *testing.T) {
 	t.Run("Run", testGORMInRun)
 }
 
-// firstOrCreate is get-or-create as GORM has it: again, where somebody was faster.
+// firstOrCreate is get-or-create with GORM: once more if another transaction was faster.
 func firstOrCreate(tx *gorm.DB, row *Name) error {
 	err := tx.FirstOrCreate(row, row).Error
 	if errors.Is(err, gorm.ErrDuplicatedKey) {
@@ -126,9 +123,9 @@ func testFirstOrCreate(t *testing.T, plain func(string) (*gorm.DB, error)) {
 	}
 	for _, s := range servers {
 		t.Run(s.name, func(t *testing.T) {
-			// Neither there nor to be made.
+			// The plain driver's transaction cannot see the row, and cannot create it either.
 			if err := play(t, s, plain); !errors.Is(err, gorm.ErrDuplicatedKey) && number(err) != errRecordChanged {
-				t.Errorf("the plain driver, which is here to show what goes wrong: %v", err)
+				t.Errorf("the plain driver should fail here, got %v", err)
 			}
 			if err := play(t, s, openGORMTranslated); err != nil {
 				t.Error(err)
@@ -146,8 +143,8 @@ func runGORM(ctx context.Context, db *gorm.DB, pool *sql.DB, fn func(db *gorm.DB
 	})
 }
 
-// Two transactions lock two rows in opposite orders: GORM hands the deadlock's error on,
-// and the transaction runs again, whole.
+// Two transactions lock two rows in opposite orders. GORM passes on the deadlock's error,
+// and mysqltx runs the whole transaction again.
 func testGORMInRun(t *testing.T) {
 	for _, s := range servers {
 		t.Run(s.name, func(t *testing.T) {
@@ -196,7 +193,7 @@ func testGORMInRun(t *testing.T) {
 				t.Errorf("%d rows, want 2: %v", rows, err)
 			}
 			if attempts.Load() < 3 {
-				t.Errorf("%d attempts: no deadlock", attempts.Load())
+				t.Errorf("%d attempts, want at least 3: there was no deadlock", attempts.Load())
 			}
 		})
 	}

@@ -23,7 +23,7 @@ import (
 type server struct {
 	*testserver.Server
 	name      string
-	isolation string // its variable
+	isolation string // the isolation level's variable
 	plain     *sql.DB
 }
 
@@ -38,7 +38,7 @@ func run(m *testing.M) int {
 		{name: "MariaDB", isolation: "@@SESSION.tx_isolation"},
 		{name: "MySQL", isolation: "@@SESSION.transaction_isolation"},
 	} {
-		// MIXED, so that a session's ROW is this driver's doing.
+		// MIXED, so that ROW in a session comes from this driver.
 		config := testserver.Config{MySQL: s.name == "MySQL", Binlog: "MIXED"}
 		var err error
 		s.Server, err = testserver.Start(context.Background(), config)
@@ -63,22 +63,21 @@ func run(m *testing.M) int {
 		servers = append(servers, s)
 	}
 	code := m.Run()
-	if err := tell(); err != nil {
+	if err := printVersions(); err != nil {
 		fmt.Println(err)
 		return 1
 	}
 	return code
 }
 
-// tested is what has run: modules, and whether libraries, named by their first module,
-// have failed.
+// tested records which tests have run.
 var tested struct {
 	sync.Mutex
-	modules map[string]bool
-	failed  map[string]bool
+	modules map[string]bool // the tested modules
+	failed  map[string]bool // whether a library has failed, by its first module
 }
 
-// covers counts the test for a library, which consists of the modules.
+// covers counts the test as one of a library. The library consists of the modules.
 func covers(t *testing.T, modules ...string) {
 	t.Cleanup(func() {
 		tested.Lock()
@@ -93,18 +92,17 @@ func covers(t *testing.T, modules ...string) {
 	})
 }
 
-// tell prints which versions the libraries have, and how many there are. A library
-// counts when a test that called covers for it has run, so one that -run left out does
-// not. The versions are those of its modules, of which it may have several (GORM and
-// its driver).
-func tell() error {
+// printVersions prints the versions of the tested libraries, and counts the libraries. A
+// library counts if a test that calls covers for it has run, so -run can leave it out. It
+// has a version for each of its modules, such as GORM and its driver.
+func printVersions() error {
 	all, err := versions()
 	if err != nil {
 		return err
 	}
 	for _, module := range slices.Sorted(maps.Keys(tested.modules)) {
 		if all[module] == "" {
-			return fmt.Errorf("no version of %s is found", module)
+			return fmt.Errorf("found no version of %s", module)
 		}
 		fmt.Printf("%-44s %s\n", module, all[module])
 	}
@@ -118,8 +116,9 @@ func tell() error {
 	return nil
 }
 
-// versions reads go.mod, which names what this is built with (a test program does
-// not know its modules), and, for sqlc, which is no dependency, what it has generated.
+// versions returns the versions of modules. It reads them from go.mod, because a test
+// program doesn't know the modules that it is built with. It reads sqlc's version from
+// the generated code, because sqlc isn't a dependency.
 func versions() (map[string]string, error) {
 	text, err := os.ReadFile("../go.mod")
 	if err != nil {

@@ -31,7 +31,7 @@ func openMigrate(dsn string, migrations fs.FS) (*migrate.Migrate, error) {
 	return migrate.NewWithInstance("iofs", source, "mysql", target)
 }
 
-// A URL opens the MySQL driver by its name, whatever else is registered.
+// With a URL, migrate always opens the driver "mysql".
 func openMigrateURL(dsn string, migrations fs.FS) (*migrate.Migrate, error) {
 	source, err := iofs.New(migrations, ".")
 	if err != nil {
@@ -40,11 +40,12 @@ func openMigrateURL(dsn string, migrations fs.FS) (*migrate.Migrate, error) {
 	return migrate.NewWithSourceInstance("iofs", source, "mysql://"+dsn)
 }
 
-// A migration in SQL reads in its transaction, waits on a lock while another
-// commits a row, and leaves what it then sees.
+// A migration in SQL reads in its transaction, waits for a lock while another transaction
+// commits a row, reads again, and records what it has seen.
 func TestMigrate(t *testing.T) {
 	covers(t, "github.com/golang-migrate/migrate/v4")
-	// The lock "begun" tells that the snapshot is taken; "gate" makes it wait.
+	// When the lock "begun" is taken, the transaction has its snapshot. It then waits for the
+	// lock "gate".
 	const race = `
 CREATE TABLE seen (session VARCHAR(40), before_race INT, after_race INT);
 START TRANSACTION;
@@ -95,8 +96,8 @@ DO RELEASE_LOCK('begun'), RELEASE_LOCK('gate');`)},
 	}
 }
 
-// wantMigrateError fails where err does not hold the server's error 1062 as migrate
-// keeps it: its errors have no Unwrap.
+// wantMigrateError checks that err is migrate's error and contains the server's error 1062.
+// migrate's errors have no Unwrap.
 func wantMigrateError(t *testing.T, err error) {
 	t.Helper()
 	failed, ok := errors.AsType[database.Error](err)

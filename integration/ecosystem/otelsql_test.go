@@ -14,8 +14,8 @@ import (
 	"github.com/mysqlinit/mysqlinit"
 )
 
-// That their spans are there, and all other ways to put them together, is tested by
-// TestEveryMiddlewareGetsPreparedConnections in the folder above.
+// TestEveryMiddlewareGetsPreparedConnections, in the folder above, tests that there are
+// spans, and all other ways to combine these libraries with this driver.
 
 func TestXSAMOtelsql(t *testing.T) {
 	covers(t, "github.com/XSAM/otelsql")
@@ -52,7 +52,7 @@ func TestNhatOtelsql(t *testing.T) {
 	}.race(t)
 }
 
-// openWrapped prepares what a traced MySQL driver connects.
+// openWrapped opens a pool that prepares the connections of a traced MySQL driver.
 func openWrapped(traced driver.Driver, dsn string) (*sql.DB, error) {
 	inner, err := traced.(driver.DriverContext).OpenConnector(dsn)
 	if err != nil {

@@ -19,19 +19,19 @@ import (
 
 const (
 	errDuplicateEntry = 1062
-	errRecordChanged  = 1020 // MariaDB's from 11.6 on, at REPEATABLE READ: it ends the transaction
+	errRecordChanged  = 1020 // from MariaDB 11.6 or later at REPEATABLE READ, which also ends the transaction
 )
 
-// library is a library as a program uses it.
+// library describes how a program uses a library.
 type library[DB any] struct {
-	plain     func(dsn string) (DB, error)            // as before
-	prepared  map[string]func(dsn string) (DB, error) // the ways to name this driver instead
+	plain     func(dsn string) (DB, error)            // opens the library with the plain driver
+	prepared  map[string]func(dsn string) (DB, error) // the ways to open it with this driver
 	begin     func(ctx context.Context, db DB) (transaction, error)
 	close     func(DB) error
-	duplicate func(t *testing.T, err error) // looks at what insert says of a duplicate key; nil: wantServerError
+	duplicate func(t *testing.T, err error) // checks insert's error for a duplicate key; nil: wantServerError
 }
 
-// transaction is one of the library's own, in the library's words.
+// transaction is a transaction of the library. Its functions use the library's own calls.
 type transaction struct {
 	read     func(expr string) (string, error)
 	get      func(name string) (found bool, err error)
@@ -39,8 +39,8 @@ type transaction struct {
 	rollback func() error
 }
 
-// race lets a transaction of the library lose the race of get-or-create. Prepared
-// sessions then see the winner's row, and plain ones do not.
+// race has a transaction of the library lose the race of get-or-create. A prepared session
+// then sees the winner's row, and a plain one does not.
 func (l library[DB]) race(t *testing.T) {
 	if l.duplicate == nil {
 		l.duplicate = wantServerError
@@ -55,6 +55,7 @@ func (l library[DB]) race(t *testing.T) {
 	}
 }
 
+// play plays the race once, on a pool of the library.
 func (l library[DB]) play(t *testing.T, s *server, open func(string) (DB, error), session string, sees bool) {
 	database := s.database(t)
 	db, err := open(s.dsn(database))
@@ -78,7 +79,8 @@ func (l library[DB]) play(t *testing.T, s *server, open func(string) (DB, error)
 	tx.lose(t, s, database, session, l.duplicate, sees)
 }
 
-// lose plays the race in a transaction, whose session is checked as well.
+// lose checks the transaction's session and has it lose the race. Afterwards the
+// transaction sees the winner's row, or does not.
 func (tx transaction) lose(t *testing.T, s *server, database, session string, duplicate func(*testing.T, error), sees bool) {
 	t.Helper()
 	if got, err := tx.read(s.session()); err != nil || got != session {
@@ -101,18 +103,18 @@ func (tx transaction) lose(t *testing.T, s *server, database, session string, du
 	}
 }
 
-// wantServerError fails where err is not the server's, as the driver returned it.
+// wantServerError checks that err is the server's error 1062, as the driver returned it.
 func wantServerError(t *testing.T, err error) {
 	t.Helper()
-	// Bare, as programs and libraries do that are older than errors.As.
+	// A type assertion, as in programs and libraries that are older than errors.As.
 	bare, ok := err.(*mysql.MySQLError)
 	if !ok || bare.Number != errDuplicateEntry || number(err) != errDuplicateEntry {
 		t.Errorf("got %T %v, want the server's error 1062", err, err)
 	}
 }
 
-// number returns a server error's number, however deep it is, and 0 for any other
-// error.
+// number returns the number of the server error that err is or wraps, and 0 if there is
+// none.
 func number(err error) uint16 {
 	if serverErr, ok := errors.AsType[*mysql.MySQLError](err); ok {
 		return serverErr.Number
@@ -120,14 +122,22 @@ func number(err error) uint16 {
 	return 0
 }
 
-// querier is what *sql.Tx and *sql.Conn have.
+// found reports whether a read found its row. Its error is notFound if there was no row.
+func found(err, notFound error) (bool, error) {
+	if errors.Is(err, notFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// querier is an *sql.Tx or an *sql.Conn.
 type querier interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// plainSQL is a transaction of database/sql, for what hands one out.
-func plainSQL(ctx context.Context, q querier, rollback func() error) transaction {
+// sqlTransaction returns a transaction of database/sql, for libraries that hand out one.
+func sqlTransaction(ctx context.Context, q querier, rollback func() error) transaction {
 	return transaction{
 		read: func(expr string) (value string, err error) {
 			err = q.QueryRowContext(ctx, "SELECT "+expr).Scan(&value)
@@ -135,10 +145,7 @@ func plainSQL(ctx context.Context, q querier, rollback func() error) transaction
 		},
 		get: func(name string) (bool, error) {
 			err := q.QueryRowContext(ctx, "SELECT name FROM names WHERE name = ?", name).Scan(&name)
-			if errors.Is(err, sql.ErrNoRows) {
-				return false, nil
-			}
-			return err == nil, err
+			return found(err, sql.ErrNoRows)
 		},
 		insert: func(name string) error {
 			_, err := q.ExecContext(ctx, "INSERT INTO names (name) VALUES (?)", name)
@@ -153,12 +160,12 @@ func beginSQL(ctx context.Context, db *sql.DB) (transaction, error) {
 	if err != nil {
 		return transaction{}, err
 	}
-	return plainSQL(ctx, tx, tx.Rollback), nil
+	return sqlTransaction(ctx, tx, tx.Rollback), nil
 }
 
 func openPlain(dsn string) (*sql.DB, error) { return sql.Open("mysql", dsn) }
 
-// session is an expression for what a session was prepared to be.
+// session returns an SQL expression for a session's isolation level and binlog format.
 func (s *server) session() string {
 	return "CONCAT_WS(' ', " + s.isolation + ", @@SESSION.binlog_format)"
 }
@@ -166,7 +173,7 @@ func (s *server) session() string {
 func (s *server) exec(t *testing.T, statements ...string) {
 	t.Helper()
 	for _, statement := range statements {
-		// Not the test's context, which has ended at cleanup.
+		// Without cancel, because the test's context has ended when cleanups run.
 		if _, err := s.plain.ExecContext(context.WithoutCancel(t.Context()), statement); err != nil {
 			t.Fatalf("%s: %v", statement, err)
 		}
@@ -175,8 +182,8 @@ func (s *server) exec(t *testing.T, statements ...string) {
 
 var databases atomic.Int32
 
-// database makes a database of the test's own, with the table names, and returns its
-// name.
+// database creates a database for the test, which contains the table names, and returns
+// the database's name.
 func (s *server) database(t *testing.T) string {
 	name := fmt.Sprintf("ecosystem%d", databases.Add(1))
 	s.exec(t, "CREATE DATABASE "+name, "CREATE TABLE "+name+".names (name VARCHAR(20) PRIMARY KEY) ENGINE=InnoDB")
@@ -188,7 +195,7 @@ func (s *server) dsn(database string) string {
 	return testserver.Root + "@tcp(" + s.Addr + ")/" + database
 }
 
-// want fails where a query's one value is another.
+// want checks the value of a query that returns one.
 func (s *server) want(t *testing.T, query, want string) {
 	t.Helper()
 	if got := s.value(t, query); got != want {
@@ -196,7 +203,7 @@ func (s *server) want(t *testing.T, query, want string) {
 	}
 }
 
-// await waits until a query's one value is the wanted.
+// await waits until a query that returns one value returns the wanted value.
 func (s *server) await(t *testing.T, query, want string) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); s.value(t, query) != want; time.Sleep(time.Millisecond) {

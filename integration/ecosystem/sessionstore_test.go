@@ -34,8 +34,8 @@ func openSessionsPlain(dsn string) (*scs.SessionManager, *sql.DB, error) {
 	return sessions, pool, nil
 }
 
-// The store itself begins no transaction, and writes with ON DUPLICATE KEY UPDATE. So the
-// race is its request's, in a transaction on the store's pool.
+// The store itself begins no transactions and writes with ON DUPLICATE KEY UPDATE. So the
+// race is in the request's transaction, on the store's pool.
 func TestSessionStore(t *testing.T) {
 	covers(t, "github.com/alexedwards/scs/v2", "github.com/alexedwards/scs/mysqlstore")
 	for _, s := range servers {
@@ -56,7 +56,8 @@ func TestSessionStore(t *testing.T) {
 				}
 				defer pool.Close()
 				store := sessions.Store.(*mysqlstore.MySQLStore)
-				// Its StopCleanup races with the goroutine that New has started, which sleeps for minutes.
+				// The test does not call StopCleanup: it races with the goroutine that New has
+				// started, which sleeps for minutes.
 
 				login := sessions.LoadAndSave(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 					tx, err := beginSQL(r.Context(), store.DB)
@@ -86,7 +87,7 @@ func TestSessionStore(t *testing.T) {
 					t.Errorf("the session's user is %q", user)
 				}
 
-				// Many save one new session at once.
+				// Many goroutines save the same new session at once.
 				var all sync.WaitGroup
 				for range 16 {
 					all.Go(func() {

@@ -5,7 +5,6 @@ package ecosystem
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"strings"
 	"testing"
 
@@ -20,7 +19,7 @@ func openSqlc(dsn string) (*sql.DB, *sqlc.Queries, error) {
 	return pool, sqlc.New(pool), nil
 }
 
-// queries is the generated code and the pool, which begins its transactions.
+// queries is the generated code together with the pool that begins its transactions.
 type queries struct {
 	*sqlc.Queries
 	pool *sql.DB
@@ -44,7 +43,7 @@ func TestSqlc(t *testing.T) {
 			}
 			in := q.WithTx(tx)
 			return transaction{
-				read: func(expr string) (string, error) { // of the one expression that the generated code has
+				read: func(expr string) (string, error) { // the generated code has one expression for each kind of server
 					if strings.Contains(expr, "tx_isolation") {
 						return in.MariaDBSession(ctx)
 					}
@@ -52,10 +51,7 @@ func TestSqlc(t *testing.T) {
 				},
 				get: func(name string) (bool, error) {
 					_, err := in.GetName(ctx, name)
-					if errors.Is(err, sql.ErrNoRows) {
-						return false, nil
-					}
-					return err == nil, err
+					return found(err, sql.ErrNoRows)
 				},
 				insert:   func(name string) error { return in.CreateName(ctx, name) },
 				rollback: tx.Rollback,

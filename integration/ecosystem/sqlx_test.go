@@ -5,7 +5,6 @@ package ecosystem
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"testing"
 
 	"github.com/jmoiron/sqlx"
@@ -39,16 +38,13 @@ func TestSqlx(t *testing.T) {
 					return value, err
 				},
 				get: func(name string) (bool, error) {
-					// Named parameters take the bind style that sqlx has for the driver's name.
+					// sqlx chooses the bind style of named parameters by the driver's name.
 					query, args, err := tx.BindNamed("SELECT name FROM names WHERE name = :name", Name{name})
 					if err != nil {
 						return false, err
 					}
 					err = tx.GetContext(ctx, &Name{}, query, args...)
-					if errors.Is(err, sql.ErrNoRows) {
-						return false, nil
-					}
-					return err == nil, err
+					return found(err, sql.ErrNoRows)
 				},
 				insert: func(name string) error {
 					_, err := tx.NamedExecContext(ctx, "INSERT INTO names (name) VALUES (:name)", Name{name})

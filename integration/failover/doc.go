@@ -1,4 +1,4 @@
-// Package failover has tests of one pool behind one address, whose server is
-// replaced, killed, restarted otherwise or made read-only while the pool works. They run
-// with make matrix, which has the servers.
+// Package failover tests a pool that connects to one address while the server at that
+// address is replaced, killed, restarted with other settings, or made read-only. Run the
+// tests with make matrix, which fetches the servers.
 package failover

@@ -24,7 +24,7 @@ func TestServerOfAnotherDialect(t *testing.T) {
 		testserver.Exec(t, openNode(t, n), createTable)
 	}
 	a := proxy.New(t, old.Addr)
-	l, stop := start(t, a, testserver.Root, "time_zone="+url.QueryEscape("'+03:00'"), 0, session{"READ-COMMITTED", "ROW"})
+	l, stop := startLoad(t, a, testserver.Root, "time_zone="+url.QueryEscape("'+03:00'"), 0, session{"READ-COMMITTED", "ROW"})
 	l.await(t, "5.6", 100)
 	for range 3 { // there and back
 		a.To(current.Addr)
@@ -46,8 +46,8 @@ func TestPrimaryTurnsReadOnly(t *testing.T) {
 	primary, second := openNode(t, d.Nodes[0]), openNode(t, d.Nodes[1])
 	testserver.Exec(t, primary, createTable)
 	a := proxy.New(t, d.Nodes[0].Addr)
-	// As an account that read_only stops, and may not set binlog_format.
-	l, stop := start(t, a, testserver.App, "rejectReadOnly=true", 0, session{"READ-COMMITTED", "MIXED"})
+	// read_only stops this account, unlike root. It is not allowed to set binlog_format.
+	l, stop := startLoad(t, a, testserver.App, "rejectReadOnly=true", 0, session{"READ-COMMITTED", "MIXED"})
 	l.await(t, "", 100)
 	testserver.Exec(t, primary, "SET GLOBAL read_only = 1")
 	awaitSame(t, primary, second, "@@GLOBAL.gtid_current_pos")
@@ -58,6 +58,7 @@ func TestPrimaryTurnsReadOnly(t *testing.T) {
 	l.verify(t, map[string]*servers.Node{"": d.Nodes[1]})
 }
 
+// awaitSame waits until an SQL expression has the same value on both servers.
 func awaitSame(t *testing.T, one, other *sql.DB, expr string) {
 	t.Helper()
 	for range 600 {
@@ -70,15 +71,15 @@ func awaitSame(t *testing.T, one, other *sql.DB, expr string) {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	t.Fatalf("%s does not become the same", expr)
+	t.Fatalf("%s is still different after 30 s", expr)
 }
 
-// A Galera node is killed under load; the address leads to another.
+// A Galera node is killed under load, and the address then leads to another node.
 func TestGaleraNodeIsKilled(t *testing.T) {
 	d := servers.New(t, servers.Galera)
 	testserver.Exec(t, openNode(t, d.Nodes[0]), createTable)
 	a := proxy.New(t, d.Nodes[0].Addr)
-	l, stop := start(t, a, testserver.Root, "", 0, session{"READ-COMMITTED", "ROW"})
+	l, stop := startLoad(t, a, testserver.Root, "", 0, session{"READ-COMMITTED", "ROW"})
 	l.await(t, "", 100)
 	if err := d.Nodes[0].Kill(); err != nil {
 		t.Fatal(err)
@@ -92,12 +93,12 @@ func TestGaleraNodeIsKilled(t *testing.T) {
 	}
 }
 
-// A server comes back with another binlog_format: one that READ COMMITTED can write
-// under, then STATEMENT, for which the driver gives an account that may not change it no
-// connection, then ROW.
+// A server comes back with another binlog_format, three times. With MIXED, READ COMMITTED
+// can write. With STATEMENT the driver refuses to connect an account that is not allowed to
+// change the format. With ROW that account can write again.
 func TestServerComesBackWithAnotherFormat(t *testing.T) {
 	node := servers.New(t, servers.MariaDB1011).Nodes[0]
-	// Acknowledged rows have to outlive a kill.
+	// Acknowledged rows must survive a kill.
 	restart := func(format string) {
 		t.Helper()
 		if err := node.Restart(t.Context(), "--binlog-format="+format, "--innodb-flush-log-at-trx-commit=1", "--sync-binlog=1"); err != nil {
@@ -107,7 +108,7 @@ func TestServerComesBackWithAnotherFormat(t *testing.T) {
 	restart("MIXED")
 	testserver.Exec(t, openNode(t, node), createTable)
 	a := proxy.New(t, node.Addr)
-	app, stopApp := start(t, a, testserver.App, "connectTimeout=5s", 0, session{"READ-COMMITTED", settled})
+	app, stopApp := startLoad(t, a, testserver.App, "connectTimeout=5s", 0, session{"READ-COMMITTED", notStatement})
 	app.await(t, "", 50)
 	restart("STATEMENT")
 	app.awaitError(t, "1665")
@@ -116,7 +117,7 @@ func TestServerComesBackWithAnotherFormat(t *testing.T) {
 	if got := app.writes(""); got != refused {
 		t.Errorf("%d rows were written under STATEMENT", got-refused)
 	}
-	root, stopRoot := start(t, a, testserver.Root, "guard=true", 1<<20, session{"READ-COMMITTED", "ROW"})
+	root, stopRoot := startLoad(t, a, testserver.Root, "guard=true", 1<<20, session{"READ-COMMITTED", "ROW"})
 	root.await(t, "", 50)
 	restart("ROW")
 	app.await(t, "", 50)

@@ -18,25 +18,25 @@ import (
 
 const workers = 8
 
-// load is a pool at work: each worker takes a connection, looks at its session and
-// writes a row, over and over.
+// load is a pool at work: each worker repeatedly takes a connection, looks at its session
+// and writes a row.
 type load struct {
 	mu        sync.Mutex
-	written   map[string]map[int]bool // by the server's version: rows whose INSERT was acknowledged
-	errors    map[string]int
-	unready   []string // sessions that were handed out and not as promised
+	written   map[string]map[int]bool // rows whose INSERT was acknowledged, by the server's version
+	errors    map[string]int          // by text
+	unready   []string                // sessions that were handed out but not as promised
 	checkouts int
 }
 
-// settled is a format that is any but STATEMENT.
-const settled = "ROW or MIXED"
+// notStatement stands for any format except STATEMENT.
+const notStatement = "ROW or MIXED"
 
-// session is what must be so in each one that is handed out.
+// session is what is promised for a session.
 type session struct{ isolation, format string }
 
-// start lets a pool on an address write rows, numbered from first, until stop is
-// called.
-func start(t *testing.T, a *proxy.Proxy, account, params string, first int, promised session) (l *load, stop func()) {
+// startLoad has a pool write rows at the proxy's address until stop is called. The rows
+// are numbered from first.
+func startLoad(t *testing.T, a *proxy.Proxy, account, params string, first int, promised session) (l *load, stop func()) {
 	t.Helper()
 	db, err := mysqlinit.Open(account + "@tcp(" + a.Addr + ")/test?" + params)
 	if err != nil {
@@ -51,7 +51,7 @@ func start(t *testing.T, a *proxy.Proxy, account, params string, first int, prom
 		all.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {
 				if err := l.work(ctx, db, first+i*workers+w, promised); err != nil {
-					l.failed(err)
+					l.countError(err)
 					time.Sleep(5 * time.Millisecond)
 				}
 			}
@@ -69,8 +69,10 @@ func start(t *testing.T, a *proxy.Proxy, account, params string, first int, prom
 	return l, stop
 }
 
+// work uses one connection to write the row.
 func (l *load) work(ctx context.Context, db *sql.DB, id int, promised session) error {
-	// The work outlives the end of the load, so that each answer is known.
+	// Work that has begun continues after the end of the load, so that every answer is
+	// seen.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 	defer cancel()
 	conn, err := db.Conn(ctx)
@@ -78,14 +80,14 @@ func (l *load) work(ctx context.Context, db *sql.DB, id int, promised session) e
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	version, got, err := read(ctx, conn)
+	version, got, err := readSession(ctx, conn)
 	if err != nil {
 		return err
 	}
 	l.mu.Lock()
 	l.checkouts++
-	if promised.format == settled && got.format != "STATEMENT" {
-		got.format = settled
+	if promised.format == notStatement && got.format != "STATEMENT" {
+		got.format = notStatement
 	}
 	if got != promised {
 		l.unready = append(l.unready, version+": "+got.isolation+", "+got.format)
@@ -103,8 +105,9 @@ func (l *load) work(ctx context.Context, db *sql.DB, id int, promised session) e
 	return nil
 }
 
-// read asks under both names of the isolation variable.
-func read(ctx context.Context, conn *sql.Conn) (version string, s session, err error) {
+// readSession works on any server: it asks for both names of the isolation level's
+// variable.
+func readSession(ctx context.Context, conn *sql.Conn) (version string, s session, err error) {
 	rows, err := conn.QueryContext(ctx, "SHOW SESSION VARIABLES WHERE Variable_name IN ('version', 'tx_isolation', 'transaction_isolation', 'binlog_format')")
 	if err != nil {
 		return "", s, err
@@ -127,13 +130,14 @@ func read(ctx context.Context, conn *sql.Conn) (version string, s session, err e
 	return version, s, rows.Err()
 }
 
-func (l *load) failed(err error) {
+func (l *load) countError(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.errors[err.Error()]++
 }
 
-// writes returns how many rows were acknowledged by servers whose version begins so.
+// writes returns how many rows were acknowledged by servers whose version begins with
+// version.
 func (l *load) writes(version string) (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -145,7 +149,7 @@ func (l *load) writes(version string) (n int) {
 	return n
 }
 
-// await waits until as many more rows are acknowledged by servers of a version.
+// await waits until servers of a version have acknowledged that many more rows.
 func (l *load) await(t *testing.T, version string, more int) {
 	t.Helper()
 	want := l.writes(version) + more
@@ -157,10 +161,10 @@ func (l *load) await(t *testing.T, version string, more int) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	t.Fatalf("the pool does not come back; errors: %v", l.errors)
+	t.Fatalf("the pool does not write again; errors: %v", l.errors)
 }
 
-// awaitError waits until an error with a text has come.
+// awaitError waits for an error that contains the text.
 func (l *load) awaitError(t *testing.T, text string) {
 	t.Helper()
 	for range 600 {
@@ -177,8 +181,9 @@ func (l *load) awaitError(t *testing.T, text string) {
 	t.Fatalf("no error with %q; errors: %v", text, l.errors)
 }
 
-// verify checks what must hold in the end: no session was unready, and every
-// acknowledged row is on the server that holds the rows of a version now.
+// verify checks the result: every session was as promised, and every acknowledged row is
+// on a server. The holder of a version is the server that now must have the rows that
+// servers of that version acknowledged.
 func (l *load) verify(t *testing.T, holder map[string]*servers.Node) {
 	t.Helper()
 	l.mu.Lock()
@@ -195,7 +200,7 @@ func (l *load) verify(t *testing.T, holder map[string]*servers.Node) {
 			there := writtenOn(t, node)
 			for id := range ids {
 				if !there[id] {
-					t.Errorf("row %d was acknowledged by %s, and is not there", id, version)
+					t.Errorf("row %d was acknowledged by %s but is not there", id, version)
 				}
 				rows++
 			}
@@ -207,6 +212,7 @@ func (l *load) verify(t *testing.T, holder map[string]*servers.Node) {
 	t.Logf("%d checkouts, %d acknowledged rows, %d kinds of errors: %v", l.checkouts, rows, len(l.errors), l.errors)
 }
 
+// writtenOn returns the rows on a server.
 func writtenOn(t *testing.T, n *servers.Node) map[int]bool {
 	t.Helper()
 	db := openNode(t, n)

@@ -11,11 +11,12 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// disturbances, and how often there is one of each kind, in relation to the others.
+// disturbances are what happens to the pools of a world. One with twice the weight of
+// another happens twice as often.
 var disturbances = []struct {
-	name  string
-	often int
-	do    func(ctx context.Context, w *world, random *rand.Rand) error
+	name   string
+	weight int
+	do     func(ctx context.Context, w *world, random *rand.Rand) error
 }{
 	{"KILL CONNECTION", 30, func(ctx context.Context, w *world, random *rand.Rand) error { return w.kill(ctx, random, "CONNECTION") }},
 	{"KILL QUERY", 30, func(ctx context.Context, w *world, random *rand.Rand) error { return w.kill(ctx, random, "QUERY") }},
@@ -40,18 +41,18 @@ var disturbances = []struct {
 	}},
 }
 
-// disturb does what disturbs, each once and then at random, until ctx ends. All servers
-// are up then.
+// disturb causes each disturbance once, and then random ones until ctx ends. When it
+// returns, all servers are up.
 func (w *world) disturb(ctx context.Context, random *rand.Rand) {
 	next := random.Perm(len(disturbances))
-	var often []int // each index as often as its disturbance
+	var weighted []int // each index, repeated by its disturbance's weight
 	for i, d := range disturbances {
-		often = append(often, slices.Repeat([]int{i}, d.often)...)
+		weighted = append(weighted, slices.Repeat([]int{i}, d.weight)...)
 	}
 	for ctx.Err() == nil {
 		time.Sleep(time.Duration(random.IntN(20)) * time.Millisecond)
 		if len(next) == 0 {
-			next = append(next, often[random.IntN(len(often))])
+			next = append(next, weighted[random.IntN(len(weighted))])
 		}
 		d := disturbances[next[0]]
 		next = next[1:]
@@ -62,8 +63,8 @@ func (w *world) disturb(ctx context.Context, random *rand.Rand) {
 	}
 }
 
-// revive starts servers again that have crashed by themselves, which some do after
-// thousands of KILLs. It tells whether one had.
+// revive restarts servers that have crashed by themselves, as some do after thousands of
+// KILLs. It reports whether one had crashed.
 func (w *world) revive() (crashed bool) {
 	for _, s := range w.servers {
 		select {
@@ -79,8 +80,9 @@ func (w *world) revive() (crashed bool) {
 	return crashed
 }
 
-// setDefaults changes what sessions begin with that are not prepared. Where that is
-// STATEMENT, an account that may not change it gets none.
+// setDefaults changes the isolation level and binlog format with which sessions begin.
+// While the format is STATEMENT, an account that is not allowed to change it gets no
+// connection.
 func (w *world) setDefaults(ctx context.Context, admin *sql.DB, level, format string) error {
 	_, err := admin.ExecContext(ctx, "SET GLOBAL TRANSACTION ISOLATION LEVEL "+level)
 	if err == nil {
@@ -89,7 +91,7 @@ func (w *world) setDefaults(ctx context.Context, admin *sql.DB, level, format st
 	return err
 }
 
-// kill ends a random thread of a random server, or its query.
+// kill runs KILL, with what CONNECTION or QUERY, on a random thread of a random server.
 func (w *world) kill(ctx context.Context, random *rand.Rand, what string) error {
 	admin := w.admins[random.IntN(len(w.admins))]
 	var id string
@@ -100,7 +102,7 @@ func (w *world) kill(ctx context.Context, random *rand.Rand, what string) error 
 	if err == nil {
 		_, err = admin.ExecContext(ctx, "KILL "+what+" "+id)
 	}
-	if e, ok := errors.AsType[*mysql.MySQLError](err); ok && e.Number == 1094 { // it has ended by itself
+	if e, ok := errors.AsType[*mysql.MySQLError](err); ok && e.Number == 1094 { // no such thread: it has ended by itself
 		return nil
 	}
 	return err

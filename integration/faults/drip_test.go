@@ -15,8 +15,8 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-// dripping returns the address of a proxy that passes on one byte at a time, both ways:
-// toxiproxy, which has no faults at a byte.
+// dripping starts a proxy that passes on one byte at a time, both ways, and returns its
+// address. It is toxiproxy's, because package proxy cannot delay bytes.
 func dripping(t *testing.T, server string, microseconds int) string {
 	t.Helper()
 	port, err := testserver.FreePort()
@@ -39,13 +39,17 @@ func dripping(t *testing.T, server string, microseconds int) string {
 	return addr
 }
 
-// TestDrip connects through a network that brings every byte apart: slowly, and too
-// slowly for connectTimeout.
+// TestDrip connects through a network that delivers single bytes: slowly, and too slowly
+// for connectTimeout.
 func TestDrip(t *testing.T) {
 	for _, mysql := range []bool{false, true} {
 		s := testserver.New(t, testserver.Config{MySQL: mysql, Binlog: "MIXED", TLS: true})
 		for _, tls := range []string{"", "&tls=skip-verify"} {
-			t.Run(map[bool]string{true: "MySQL", false: "MariaDB"}[mysql]+tls, func(t *testing.T) {
+			name := "MariaDB"
+			if mysql {
+				name = "MySQL"
+			}
+			t.Run(name+tls, func(t *testing.T) {
 				slow := newFaulty(t, s, testserver.Root, dripping(t, s.Addr, 50), tls)
 				conn, err := slow.checkout(t.Context())
 				if err != nil {
@@ -57,13 +61,14 @@ func TestDrip(t *testing.T) {
 				tooSlow := newFaulty(t, s, testserver.Root, dripping(t, s.Addr, 50_000), tls+"&connectTimeout=500ms")
 				_, err = tooSlow.checkout(t.Context())
 				if !isTimeout(err) || !strings.Contains(err.Error(), "connectTimeout of 500ms") {
-					t.Errorf("got %v", err)
+					t.Errorf("got %v, want a timeout that names connectTimeout", err)
 				}
 			})
 		}
 	}
 }
 
+// isTimeout reports whether err is a timeout by its method and to errors.Is.
 func isTimeout(err error) bool {
 	timeout, ok := errors.AsType[interface {
 		error

@@ -20,14 +20,14 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-var every = flag.Int("every", 97, "at which bytes connections have faults: one in so many")
+var every = flag.Int("every", 97, "connections have faults at one byte in this many")
 
-// logins differ in what goes over the wire.
+// logins are ways to log in. They send different bytes.
 var logins = []struct {
 	name    string
 	mysql   bool
 	params  string
-	forgets bool // the server has forgotten the password each time, and asks for more than its hash
+	forgets bool // the server forgets the password before each login, so it asks for more than the hash
 }{
 	{"mysql_native_password", false, "", false},
 	{"mysql_native_password, TLS", false, "&tls=skip-verify&verify=true", false},
@@ -37,17 +37,16 @@ var logins = []struct {
 	{"caching_sha2_password, not cached, TLS", true, "&tls=skip-verify", true},
 }
 
-// promised is a session as params ask for it. The server's own is MIXED.
+// promised is the session that params ask for. The server's binlog_format is MIXED.
 const (
 	params   = "time_zone=%27%2B03:00%27&initCommand=SET+@traced+%3D+1"
 	promised = "READ-COMMITTED, ROW, +03:00, 1"
 )
 
-// connectingAtOnce is how many connections have faults at a time.
+// connectingAtOnce is how many connections have faults at the same time.
 const connectingAtOnce = 8
 
-// TestEveryByte lets connections have each fault at each byte of their connecting and
-// preparation.
+// TestEveryByte gives connections each fault at each byte of connecting and preparing.
 func TestEveryByte(t *testing.T) {
 	for _, mysql := range []bool{false, true} {
 		s := testserver.New(t, testserver.Config{MySQL: mysql, Binlog: "MIXED", TLS: true})
@@ -90,11 +89,11 @@ func everyByte(t *testing.T, s *testserver.Server, admin *sql.DB, more string, f
 		}
 	}
 	next := make(chan proxy.Fault)
-	var meeting sync.WaitGroup
+	var connecting sync.WaitGroup
 	for _, f := range pools {
-		meeting.Go(func() {
+		connecting.Go(func() {
 			for fault := range next {
-				if err := f.meets(t.Context(), fault); err != nil {
+				if err := f.connectWith(t.Context(), fault); err != nil {
 					t.Errorf("%+v: %v", fault, err)
 				}
 			}
@@ -107,7 +106,7 @@ func everyByte(t *testing.T, s *testserver.Server, admin *sql.DB, more string, f
 		next <- fault
 	}
 	close(next)
-	meeting.Wait()
+	connecting.Wait()
 }
 
 // faulty is a pool behind a proxy.
@@ -115,11 +114,11 @@ type faulty struct {
 	*proxy.Proxy
 	db        *sql.DB
 	isolation string  // the variable's name
-	forget    *sql.DB // has the server forget passwords; nil: not
+	forget    *sql.DB // if not nil, makes the server forget passwords before each connect
 }
 
-// newFaulty opens a pool whose sessions are promised, at the address of another proxy or,
-// where that is "", of one of its own.
+// newFaulty opens a pool whose sessions must be as promised. It connects to addr, which is
+// the address of some proxy. If addr is "", it starts its own proxy.
 func newFaulty(t *testing.T, s *testserver.Server, account, addr, more string) *faulty {
 	t.Helper()
 	f := &faulty{isolation: "tx_isolation"}
@@ -131,12 +130,12 @@ func newFaulty(t *testing.T, s *testserver.Server, account, addr, more string) *
 		addr = f.Addr
 	}
 	f.db = openDB(t, account+"@tcp("+addr+")/test?"+params+more)
-	f.db.SetMaxIdleConns(0) // each Conn connects
+	f.db.SetMaxIdleConns(0) // each checkout connects
 	return f
 }
 
-// lengths returns how many bytes a connection takes until it is handed out, by whether
-// they go to the server.
+// lengths returns how many bytes a connection takes until it is handed out, to the server
+// (true) and to the client (false).
 func (f *faulty) lengths(ctx context.Context) (lengths map[bool]int, err error) {
 	f.Set(nil)
 	conn, err := f.checkout(ctx)
@@ -147,7 +146,7 @@ func (f *faulty) lengths(ctx context.Context) (lengths map[bool]int, err error) 
 	return lengths, conn.Close()
 }
 
-// checkout connects.
+// checkout opens a connection.
 func (f *faulty) checkout(ctx context.Context) (*sql.Conn, error) {
 	if f.forget != nil {
 		if _, err := f.forget.ExecContext(ctx, "FLUSH PRIVILEGES"); err != nil {
@@ -157,7 +156,7 @@ func (f *faulty) checkout(ctx context.Context) (*sql.Conn, error) {
 	return f.db.Conn(ctx)
 }
 
-// check looks at a session that was handed out, and closes it.
+// check checks a session that was handed out, and closes it.
 func (f *faulty) check(ctx context.Context, conn *sql.Conn) error {
 	defer func() { _ = conn.Close() }()
 	figures.checkouts.Add(1)
@@ -170,18 +169,19 @@ func (f *faulty) check(ctx context.Context, conn *sql.Conn) error {
 	return err
 }
 
-// meets has one connection meet a fault, and the next none.
-func (f *faulty) meets(ctx context.Context, met proxy.Fault) error {
+// connectWith opens one connection that has the fault and one that has none, and checks
+// how both end.
+func (f *faulty) connectWith(ctx context.Context, fault proxy.Fault) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	caller, leave := context.WithCancel(ctx)
 	defer leave()
-	happened := f.Set(&met)
-	if met.What == proxy.Stall {
+	happened := f.Set(&fault)
+	if fault.What == proxy.Stall {
 		go func() {
 			select {
 			case <-happened:
-				leave() // nothing else ends it: connectTimeout is half a minute
+				leave() // nothing else ends the connect soon: connectTimeout is 30 s
 			case <-caller.Done():
 			}
 		}()
@@ -190,7 +190,7 @@ func (f *faulty) meets(ctx context.Context, met proxy.Fault) error {
 	select {
 	case <-happened:
 		figures.cutPoints.Add(1)
-	default: // it took fewer bytes than the first: a signature's length varies
+	default: // the connection took fewer bytes than lengths found, since a signature's length varies
 		if err == nil {
 			err = conn.Close()
 		}
@@ -201,21 +201,23 @@ func (f *faulty) meets(ctx context.Context, met proxy.Fault) error {
 	switch {
 	case connects != 1:
 		return fmt.Errorf("%d connects for one call", connects)
-	case met.What == proxy.Split:
+	case fault.What == proxy.Split:
 		if err == nil {
 			err = f.check(ctx, conn)
 		}
 		return err
 	case err == nil:
-		return errors.Join(errors.New("it was handed out"), f.check(ctx, conn))
-	case met.What == proxy.Stall && !errors.Is(err, context.Canceled), met.What != proxy.Stall && isContexts(err):
-		return fmt.Errorf("whose error is it? %w", err)
+		return errors.Join(errors.New("the broken connection was handed out"), f.check(ctx, conn))
+	case fault.What == proxy.Stall && !errors.Is(err, context.Canceled):
+		return fmt.Errorf("want the error of the caller's context, got %w", err)
+	case fault.What != proxy.Stall && isContextError(err):
+		return fmt.Errorf("want the connection's error, got %w", err)
 	case errors.Is(err, driver.ErrBadConn):
-		return fmt.Errorf("database/sql would connect again: %w", err)
+		return fmt.Errorf("this error makes database/sql connect again: %w", err)
 	}
 	if !f.Closed() {
 		figures.leakedThreads.Add(1)
-		return errors.New("it was not closed")
+		return errors.New("the connection was not closed")
 	}
 	if conn, err = f.checkout(ctx); err != nil {
 		return fmt.Errorf("the next connection: %w", err)
@@ -223,7 +225,7 @@ func (f *faulty) meets(ctx context.Context, met proxy.Fault) error {
 	return f.check(ctx, conn)
 }
 
-func isContexts(err error) bool {
+func isContextError(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
@@ -237,7 +239,8 @@ func openDB(t *testing.T, dsn string) *sql.DB {
 	return db
 }
 
-// wantNoGoroutines checks, when the test has ended, that all that it began has.
+// wantNoGoroutines checks at the end of the test that all goroutines that it started have
+// ended.
 func wantNoGoroutines(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	t.Cleanup(func() {
@@ -248,7 +251,8 @@ func wantNoGoroutines(t *testing.T) {
 	})
 }
 
-// wantNoThreads waits until the server has ended the threads of faulty pools.
+// wantNoThreads waits until the server has ended all threads of the pools' accounts, whose
+// names begin with faulty.
 func wantNoThreads(t *testing.T, admin *sql.DB) {
 	t.Helper()
 	left := 0
@@ -262,5 +266,5 @@ func wantNoThreads(t *testing.T, admin *sql.DB) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	figures.leakedThreads.Add(int64(left))
-	t.Errorf("%d threads of the server are left", left)
+	t.Errorf("%d threads are left on the server", left)
 }

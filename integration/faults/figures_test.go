@@ -18,41 +18,40 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/document"
 )
 
-// update names the document that gets the figures of the run.
-var update = flag.String("update", "", "the document to put the figures into")
+var update = flag.String("update", "", "write the figures into this document")
 
-// figures are what the tests of a run have counted.
+// figures are what the tests of this run have counted.
 var figures tally
 
 type tally struct {
 	cutPoints        atomic.Int64
-	checkouts        atomic.Int64 // each with a look at its session
+	checkouts        atomic.Int64 // each with a check of its session
 	unprepared       atomic.Int64
-	leakedThreads    atomic.Int64 // of servers
+	leakedThreads    atomic.Int64 // on the servers
 	leakedGoroutines atomic.Int64
 
 	mu      sync.Mutex
-	longest float64 // Connect, in connectTimeouts
+	longest float64 // Connect that a connectTimeout ended, in connectTimeouts
 	storm   string
 	soak    string
 }
 
-// ended notes how long a Connect took that its connectTimeout had to end.
+// ended records how long a Connect took that its connectTimeout ended.
 func (f *tally) ended(took, connectTimeout time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.longest = max(f.longest, float64(took)/float64(connectTimeout))
 }
 
-// waited notes when the last of many callers was answered by the pool of a server that
-// hangs.
+// waited records when the last of many callers got an answer from the pool of a hanging
+// server.
 func (f *tally) waited(callers, pool int, last, connectTimeout time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.storm = fmt.Sprintf("last of %d callers of a hanging server (%d connections) after %.0f × connectTimeout", callers, pool, float64(last)/float64(connectTimeout))
+	f.storm = fmt.Sprintf("last of %d callers of a hanging server (%d connections) answered after %.0f × connectTimeout", callers, pool, float64(last)/float64(connectTimeout))
 }
 
-// soaked notes what a soak has seen.
+// soaked records the result of a soak.
 func (f *tally) soaked(seen string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -85,7 +84,7 @@ func (f *tally) String() string {
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	_ = mysql.SetLogger(log.New(io.Discard, "", 0)) // it says of each fault what it saw
+	_ = mysql.SetLogger(log.New(io.Discard, "", 0)) // it would log each fault
 	code := m.Run()
 	fmt.Println(&figures)
 	if *update != "" && code == 0 {

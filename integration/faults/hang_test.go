@@ -13,9 +13,9 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-var callers = flag.Int("callers", 40, "how many want a connection at once")
+var callers = flag.Int("callers", 40, "how many callers want a connection at once")
 
-// TestHang has servers that answer no more at some point of the connecting.
+// TestHang connects to servers that stop answering at some point.
 func TestHang(t *testing.T) {
 	const connectTimeout = 2 * time.Second
 	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
@@ -39,7 +39,7 @@ func TestHang(t *testing.T) {
 			took := time.Since(start)
 			figures.ended(took, connectTimeout)
 			if !isTimeout(err) || !strings.Contains(err.Error(), hang.phase) || !strings.Contains(err.Error(), "connectTimeout of 2s") {
-				t.Errorf("%+v: got %v", hang.Fault, err)
+				t.Errorf("%+v: got %v, want a timeout that names the phase %q and connectTimeout", hang.Fault, err, hang.phase)
 			}
 			if took > 5*connectTimeout {
 				t.Errorf("%+v: it took %v", hang.Fault, took)
@@ -52,8 +52,8 @@ func TestHang(t *testing.T) {
 	hanging.Wait()
 }
 
-// TestManyCallersOfAHangingServer measures what database/sql adds, which opens
-// connections one after another once its pool is full.
+// TestManyCallersOfAHangingServer measures how long callers wait for each other: once its
+// pool is full, database/sql opens connections one after another.
 func TestManyCallersOfAHangingServer(t *testing.T) {
 	const connectTimeout, pool = 100 * time.Millisecond, 4
 	s := testserver.New(t, testserver.Config{})
@@ -67,13 +67,13 @@ func TestManyCallersOfAHangingServer(t *testing.T) {
 	}
 	figures.waited(*callers, pool, last, connectTimeout)
 
-	// Their own deadlines end it.
+	// The callers' own deadlines end the wait.
 	const deadline = 300 * time.Millisecond
 	last = f.storm(t, deadline, func(err error) bool { return errors.Is(err, context.DeadlineExceeded) })
 	if last > 20*deadline {
-		t.Errorf("with a deadline of %v the last was answered after %v", deadline, last)
+		t.Errorf("with a deadline of %v the last caller was answered after %v", deadline, last)
 	}
-	// On a busy machine connectTimeout is short for a connection without a fault.
+	// On a busy machine this connectTimeout can end a connection that has no fault.
 	f.Set(nil)
 	for range 100 {
 		conn, err := f.checkout(t.Context())
@@ -88,11 +88,11 @@ func TestManyCallersOfAHangingServer(t *testing.T) {
 		}
 		return
 	}
-	t.Error("the pool does not work again")
+	t.Error("the pool does not recover")
 }
 
-// storm has all callers want a connection at once, each with a deadline, and returns
-// when the last was answered.
+// storm has all callers ask for a connection at once, each with a deadline. It returns how
+// long it took until the last one was answered.
 func (f *faulty) storm(t *testing.T, deadline time.Duration, expected func(error) bool) time.Duration {
 	t.Helper()
 	start := time.Now()
@@ -102,7 +102,7 @@ func (f *faulty) storm(t *testing.T, deadline time.Duration, expected func(error
 			ctx, cancel := context.WithTimeout(t.Context(), deadline)
 			defer cancel()
 			if _, err := f.checkout(ctx); !expected(err) {
-				t.Errorf("got %v", err)
+				t.Errorf("unexpected: %v", err)
 			}
 		})
 	}

@@ -24,17 +24,17 @@ import (
 )
 
 var (
-	checkouts = flag.Int64("checkouts", 5000, "how many checkouts of random interleavings to look at")
-	seed      = flag.Uint64("seed", rand.Uint64(), "of the random interleavings, as far as the scheduler repeats them")
+	checkouts = flag.Int64("checkouts", 5000, "how many checkouts of random interleavings to check")
+	seed      = flag.Uint64("seed", rand.Uint64(), "seed of the random interleavings; the scheduler can still change their order")
 )
 
-// visitors is how many use the pools at once.
+// visitors is how many goroutines use the pools at once.
 const visitors = 12
 
-// TestRandomInterleavings has pools at work while connections are killed, cancelled and
-// cut, servers of two dialects take turns, are killed and get other defaults, and the pools
-// change their sizes. Whoever gets a connection looks at its session first, and in the end
-// every pool has to work on either server.
+// TestRandomInterleavings uses pools while connections are killed, cancelled and cut,
+// while servers of two dialects replace each other, are killed and get other defaults, and
+// while the pools change their sizes. Every visitor checks the session of its connection
+// first, and in the end every pool must work on both servers.
 func TestRandomInterleavings(t *testing.T) {
 	t.Logf("-seed=%d", *seed)
 	w := newWorld(t)
@@ -47,7 +47,7 @@ func TestRandomInterleavings(t *testing.T) {
 			for w.looked.Load() < *checkouts && w.wrong.Load() == 0 && ctx.Err() == nil {
 				pool := w.pools[random.IntN(len(w.pools))]
 				if !pool.visit(ctx, random) {
-					time.Sleep(time.Millisecond) // the server may be down
+					time.Sleep(time.Millisecond) // the server might be down
 				}
 			}
 		})
@@ -60,15 +60,15 @@ func TestRandomInterleavings(t *testing.T) {
 	if ctx.Err() != nil {
 		t.Errorf("%d checkouts of %d in 20 minutes", w.looked.Load(), *checkouts)
 	}
-	w.endWell()
+	w.wantPoolsWork()
 	t.Logf("%d checkouts, %d that failed, %d transactions whose level was read, %v", w.looked.Load(), w.failed.Load(), w.levels.Load(), w.did)
 	for _, disturbance := range disturbances {
 		if w.did[disturbance.name] == 0 && *checkouts >= 1000 {
-			t.Errorf("too few to mean anything: no %s", disturbance.name)
+			t.Errorf("too few checkouts to prove anything: there was no %s", disturbance.name)
 		}
 	}
 	if w.levels.Load() == 0 && *checkouts >= 1000 {
-		t.Error("too few to mean anything: no transaction's level was read")
+		t.Error("too few checkouts to prove anything: no transaction's level was read")
 	}
 	for _, pool := range w.pools {
 		if pool.changes {
@@ -81,35 +81,35 @@ func TestRandomInterleavings(t *testing.T) {
 	}
 }
 
-// world is all that the interleavings are made of.
+// world is everything that takes part in the interleavings.
 type world struct {
 	*testing.T
 	*proxy.Proxy
 	servers []*testserver.Server
-	admins  []*sql.DB // of the servers, not through the proxy
+	admins  []*sql.DB // pools to the servers that bypass the proxy
 	pools   []*pool
 
 	looked, failed, wrong, levels atomic.Int64
-	did                           map[string]int // how often there was each disturbance
+	did                           map[string]int // how often each disturbance has happened
 	readingLevel                  sync.Mutex
 
 	mu      sync.Mutex
-	history map[string][]string // what was last done on a connection
+	history map[string][]string // the last actions on each connection
 }
 
-// pool is one whose sessions are promised.
+// pool is a pool whose sessions must be as promised.
 type pool struct {
 	*world
 	name     string
 	db       *sql.DB
 	promised string
-	app      bool      // its account may not set binlog_format
-	changes  bool      // its users change sessions, which a guard restores
-	prepared *sql.Stmt // changes a session too, on whichever connection
+	app      bool      // its account is not allowed to set binlog_format
+	changes  bool      // its users change sessions, and a guard restores them
+	prepared *sql.Stmt // changes the session of any connection
 }
 
 func newWorld(t *testing.T) *world {
-	wantNoGoroutines(t) // servers that are restarted have other ones
+	wantNoGoroutines(t) // before the servers start, since a restart replaces their goroutines
 	w := &world{T: t, did: map[string]int{}, history: map[string][]string{}}
 	for _, mysql := range []bool{false, true} {
 		s := testserver.New(t, testserver.Config{MySQL: mysql, Binlog: "MIXED", Args: []string{"--innodb-lock-wait-timeout=1", "--lock-wait-timeout=5"}})
@@ -125,7 +125,7 @@ func newWorld(t *testing.T) *world {
 	w.Proxy = proxy.New(t, w.servers[0].Addr)
 	w.Set(nil)
 	lateDial(t)
-	// The first init command takes so long that it is killed at times.
+	// The first init command takes long enough to be killed sometimes.
 	params := "initCommand=DO+SLEEP(0.002)&" + params
 	for _, p := range []*pool{
 		{name: "root's", promised: "READ-COMMITTED, ROW, +03:00, ON, test, 1"},
@@ -157,8 +157,8 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// lateDial registers a network whose dialer does not always heed its context. Connect then
-// returns before it.
+// lateDial registers a network whose dialer sometimes ignores its context. Connect then
+// returns before the dialer does.
 func lateDial(t *testing.T) {
 	var dials atomic.Int64
 	mysql.RegisterDialContext("late", func(ctx context.Context, addr string) (net.Conn, error) {
@@ -171,10 +171,10 @@ func lateDial(t *testing.T) {
 	t.Cleanup(func() { mysql.DeregisterDialContext("late") })
 }
 
-// visit takes a connection, looks at its session and uses it. It tells whether that
-// succeeded.
+// visit takes a connection, checks its session and uses it. It reports whether it got a
+// connection that worked.
 func (p *pool) visit(ctx context.Context, random *rand.Rand) bool {
-	// A minute is for a test that hangs. Some callers leave, at whatever moment.
+	// The minute ends a test that hangs. Some callers leave at a random moment.
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	caller := ctx
@@ -204,7 +204,7 @@ func (p *pool) visit(ctx context.Context, random *rand.Rand) bool {
 	p.looked.Add(1)
 	figures.checkouts.Add(1)
 	key := p.name + " " + thread
-	if p.changes && open { // without the guard nobody promises that COMMIT was not killed
+	if p.changes && open { // without the guard, a killed COMMIT can leave a transaction open
 		session += ", in a transaction"
 	}
 	if level != "" && level != "READ COMMITTED" {
@@ -214,7 +214,7 @@ func (p *pool) visit(ctx context.Context, random *rand.Rand) bool {
 		figures.unprepared.Add(1)
 		p.wrong.Add(1)
 		p.mu.Lock()
-		p.Errorf("-seed=%d: connection %s was handed out with %s, promised %s; on it before:\n%s", *seed, key, session, p.promised, strings.Join(p.history[key], "\n"))
+		p.Errorf("-seed=%d: connection %s was handed out with %s, promised %s; its last actions:\n%s", *seed, key, session, p.promised, strings.Join(p.history[key], "\n"))
 		p.mu.Unlock()
 	}
 	p.use(caller, conn, random, func(did string, err error) {
@@ -226,8 +226,8 @@ func (p *pool) visit(ctx context.Context, random *rand.Rand) bool {
 	return true
 }
 
-// watched looks at the errors of Connect. What a pool returns may be driver.ErrBadConn, where
-// it was full and three connections that came back in turn were dead.
+// watched checks the errors of Connect. It can't check those of the pool: a full pool
+// returns driver.ErrBadConn if it hands a caller three dead connections in a row.
 type watched struct {
 	driver.Connector
 	*pool
@@ -242,7 +242,8 @@ func (w watched) Connect(ctx context.Context) (driver.Conn, error) {
 	return conn, err
 }
 
-// explained tells whether something that happens here makes a server refuse a preparation.
+// explained reports whether err is one that this test can cause: if a server refuses the
+// preparation, a disturbance must be the reason.
 func (p *pool) explained(err error) bool {
 	initErr, unprepared := errors.AsType[*mysqlinit.InitError](err)
 	answer, answered := errors.AsType[*mysql.MySQLError](err)
@@ -252,7 +253,8 @@ func (p *pool) explained(err error) bool {
 	return slices.Contains([]uint16{1053, 1317, 1927}, answer.Number) // shutdown, KILL QUERY, KILL
 }
 
-// lookAt reads what is promised, whatever the server's dialect.
+// lookAt reads what is promised for a session, on a server of either dialect. It also
+// returns a name for the connection, and whether a transaction is open.
 func lookAt(ctx context.Context, conn *sql.Conn) (thread, session string, open bool, err error) {
 	rows, err := conn.QueryContext(ctx, "SHOW SESSION VARIABLES WHERE Variable_name IN ('tx_isolation', 'transaction_isolation', 'binlog_format', 'time_zone', 'autocommit')")
 	if err != nil {
@@ -272,15 +274,16 @@ func lookAt(ctx context.Context, conn *sql.Conn) (thread, session string, open b
 	}
 	var version string
 	var database, traced sql.NullString
-	// Only MariaDB knows whether a transaction is open. MySQL takes that for a comment.
+	// Only MariaDB can tell whether a transaction is open. To MySQL it is a comment.
 	err = conn.QueryRowContext(ctx, "SELECT CONNECTION_ID(), VERSION(), DATABASE(), @traced, 0 /*M! + @@in_transaction */").Scan(&thread, &version, &database, &traced, &open)
 	return thread + " of " + version, strings.Join([]string{values["transaction_isolation"], values["binlog_format"], values["time_zone"], values["autocommit"], database.String, traced.String}, ", "), open, err
 }
 
-// transactionLevel reads the level of a transaction that begins: what was set for the next
-// one shows in no variable, and any statement uses it up. InnoDB renews its table when
-// nobody has read it for 100 ms, so one user reads at a time. It is "" for others, and
-// where the transaction is killed.
+// transactionLevel begins a transaction and reads its isolation level. No variable shows a
+// level that was set for the next transaction only, and any statement uses it up. InnoDB
+// renews the table with the level only if nobody has read it for 100 ms, so one visitor
+// reads at a time. transactionLevel returns "" to the others, and if the transaction is
+// killed.
 func (p *pool) transactionLevel(ctx context.Context, conn *sql.Conn) (level string) {
 	if !p.readingLevel.TryLock() {
 		return ""
@@ -302,7 +305,8 @@ func (p *pool) transactionLevel(ctx context.Context, conn *sql.Conn) (level stri
 	return level
 }
 
-// changes are what users do to sessions. A guard restores them or closes the connection.
+// changes are statements that change sessions. The guard restores the session or closes
+// the connection.
 var changes = []string{
 	"SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE",
 	"SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
@@ -327,7 +331,7 @@ var changes = []string{
 	"EXECUTE IMMEDIATE 'SET time_zone = ''+02:00'''", // MariaDB's
 }
 
-// use does something with a connection, or several things.
+// use runs some statements on a connection. It calls did for each.
 func (p *pool) use(ctx context.Context, conn *sql.Conn, random *rand.Rand, did func(string, error)) {
 	for range random.IntN(3) {
 		statement := "SELECT COUNT(*) FROM written"
@@ -359,6 +363,7 @@ func (p *pool) use(ctx context.Context, conn *sql.Conn, random *rand.Rand, did f
 	}
 }
 
+// transaction runs the statement in a transaction, after an INSERT.
 func transaction(ctx context.Context, conn *sql.Conn, statement string, random *rand.Rand) error {
 	levels := []sql.IsolationLevel{sql.LevelDefault, sql.LevelDefault, sql.LevelSerializable}
 	tx, err := conn.BeginTx(ctx, &sql.TxOptions{Isolation: levels[random.IntN(len(levels))]})
@@ -377,8 +382,8 @@ func transaction(ctx context.Context, conn *sql.Conn, statement string, random *
 	return tx.Commit()
 }
 
-// endWell checks that every pool works on either server, now that nothing disturbs it.
-func (w *world) endWell() {
+// wantPoolsWork checks that every pool works on each server when nothing disturbs it.
+func (w *world) wantPoolsWork() {
 	for n := range 2 * len(w.servers) {
 		i := n % len(w.servers)
 		if err := w.setDefaults(w.Context(), w.admins[i], "REPEATABLE READ", "MIXED"); err != nil {
@@ -387,15 +392,15 @@ func (w *world) endWell() {
 		w.To(w.servers[i].Addr)
 		w.CutAll()
 		for _, p := range w.pools {
-			if err := p.works(); err != nil {
-				w.Errorf("-seed=%d: %s does not come back on %s: %v", *seed, p.name, w.servers[i].Addr, err)
+			if err := p.awaitConnection(); err != nil {
+				w.Errorf("-seed=%d: %s pool does not work again on %s: %v", *seed, p.name, w.servers[i].Addr, err)
 			}
 		}
 	}
 }
 
-// works waits until a pool hands out what it promises.
-func (p *pool) works() (err error) {
+// awaitConnection waits until the pool hands out a connection, whose session must be as promised.
+func (p *pool) awaitConnection() (err error) {
 	for range 100 {
 		var session string
 		var conn *sql.Conn

@@ -11,8 +11,8 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-// TestRefused has servers that let nobody in. Each call is to connect once and to get
-// the server's answer; nobody connects when nobody calls.
+// TestRefused connects to servers that refuse everybody. Each call must connect once and
+// return the server's error. Without a call nobody must connect.
 func TestRefused(t *testing.T) {
 	s := testserver.New(t, testserver.Config{Args: []string{"--max-connections=10", "--max-heap-table-size=16384"}})
 	admin := openDB(t, s.DSN(testserver.Root, ""))
@@ -23,7 +23,7 @@ func TestRefused(t *testing.T) {
 	for range 10 {
 		conn, err := openDB(t, s.DSN(testserver.App, "")).Conn(t.Context())
 		if err != nil {
-			break // it is full
+			break // the server is full
 		}
 		defer func() { _ = conn.Close() }()
 	}
@@ -31,7 +31,7 @@ func TestRefused(t *testing.T) {
 		number  uint16
 		account string
 		params  string
-		init    bool // our preparation is refused, not the connection
+		init    bool // the server refuses the preparation, not the connection
 	}{
 		{1040, testserver.App, "", false},
 		{1045, "faulty:another", "", false},
@@ -58,7 +58,7 @@ func TestRefused(t *testing.T) {
 		}
 		time.Sleep(200 * time.Millisecond)
 		if n := f.Connects(); n != *callers {
-			t.Errorf("%d: %d connects more when nobody calls", refusal.number, n-*callers)
+			t.Errorf("%d: %d extra connects while nobody called", refusal.number, n-*callers)
 		}
 		if !f.Closed() {
 			t.Errorf("%d: connections are left", refusal.number)

@@ -19,9 +19,9 @@ import (
 
 var soak = flag.Duration("soak", 3*time.Second, "how long connections churn")
 
-// TestSoak lets connections come and go: they live for 20 ms, callers leave before they
-// have them, and some cannot be prepared. Memory and goroutines have to stay what
-// they are.
+// TestSoak opens and closes many connections: they live for 20 ms, callers leave before
+// they get one, and some cannot be prepared. Memory and the number of goroutines must not
+// grow.
 func TestSoak(t *testing.T) {
 	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
 	admin := openDB(t, s.DSN(testserver.Root, ""))
@@ -55,12 +55,12 @@ func TestSoak(t *testing.T) {
 		heap, goroutines = append(heap, float64(m.HeapAlloc)), append(goroutines, float64(runtime.NumGoroutine()))
 	}
 	churning.Wait()
-	// The first quarter is for what is made once. Medians, for a sample sees what is in use
-	// at its moment.
+	// The first quarter is left out, because some things are allocated only once. Medians,
+	// because a single sample includes whatever is in use at that moment.
 	flat := func(what string, values []float64, slack float64) (early, late float64) {
 		early, late = median(values[samples/4:samples/2]), median(values[3*samples/4:])
 		if late > early*1.1+slack {
-			t.Errorf("%s grew from %.0f to %.0f: %.0f", what, early, late, values)
+			t.Errorf("%s grew from %.0f to %.0f; samples: %.0f", what, early, late, values)
 		}
 		return early, late
 	}
@@ -78,7 +78,7 @@ func TestSoak(t *testing.T) {
 		humanize.Bytes(uint64(earlyHeap)), humanize.Bytes(uint64(lateHeap)), earlyGoroutines, lateGoroutines))
 }
 
-// churn uses one connection, or leaves before it has it.
+// churn uses one connection, or leaves before it gets one.
 func churn(ctx context.Context, db *sql.DB) {
 	if rand.IntN(4) == 0 {
 		var leave context.CancelFunc
@@ -93,6 +93,7 @@ func churn(ctx context.Context, db *sql.DB) {
 	_, _ = conn.ExecContext(ctx, changes[rand.IntN(len(changes))])
 }
 
+// connectionsOf returns how many connections the server has had.
 func connectionsOf(t *testing.T, admin *sql.DB) (n int64) {
 	t.Helper()
 	if err := admin.QueryRow("SHOW GLOBAL STATUS LIKE 'Connections'").Scan(new(string), &n); err != nil {

@@ -19,7 +19,7 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-var golden = flag.Bool("golden", false, "write the golden files of check anew")
+var golden = flag.Bool("golden", false, "rewrite the golden files of check")
 
 // buildCommand builds the mysqlinit command.
 func buildCommand(t *testing.T) (path string) {
@@ -33,12 +33,12 @@ func buildCommand(t *testing.T) (path string) {
 	return path
 }
 
-// checkGolden compares what "mysqlinit check" finds on each node, for both accounts,
-// with a golden file.
+// checkGolden runs "mysqlinit check" on each node with both accounts, and compares the
+// findings with a golden file.
 func checkGolden(t *testing.T, d *servers.Deployment, command string) {
 	t.Helper()
 	var b strings.Builder
-	check := func(label, dsn string) { fmt.Fprintf(&b, "%s\n%s\n", label, checked(t, command, dsn)) }
+	check := func(label, dsn string) { fmt.Fprintf(&b, "%s\n%s\n", label, runCheck(t, command, dsn)) }
 	for _, account := range []string{testserver.App, testserver.Root} {
 		check("as "+account, d.DSN(account, ""))
 		for i, n := range d.Nodes[1:] {
@@ -60,11 +60,11 @@ func checkGolden(t *testing.T, d *servers.Deployment, command string) {
 	}
 }
 
-// ports are those of a server that listens on another each time.
+// ports matches port numbers in findings, which change with each run.
 var ports = regexp.MustCompile(`port [0-9]+|its own [0-9]+`)
 
-// checked returns the sessions and the findings of a check, and its exit code.
-func checked(t *testing.T, command, dsn string) string {
+// runCheck returns a check's exit code, sessions and findings.
+func runCheck(t *testing.T, command, dsn string) string {
 	t.Helper()
 	output, err := exec.CommandContext(t.Context(), command, "check", "-json", dsn).Output()
 	exit, failed := errors.AsType[*exec.ExitError](err)

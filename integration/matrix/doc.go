@@ -1,3 +1,3 @@
-// Package matrix runs the conformance suite on all deployments. Its test has the build
-// tag matrix; make matrix runs it.
+// Package matrix runs the conformance suite on all deployments. Its tests have the build
+// tag matrix; run them with make matrix.
 package matrix

@@ -15,7 +15,7 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/document"
 )
 
-var update = flag.String("update", "", "put the table into this document, between its marks")
+var update = flag.String("update", "", "write the table into this document, between its marks")
 
 func TestMatrix(t *testing.T) {
 	var columns []column
@@ -24,7 +24,7 @@ func TestMatrix(t *testing.T) {
 		t.Run(k.Name, func(t *testing.T) { columns = append(columns, run(t, k, command)) })
 	}
 	fmt.Print(plain(columns))
-	if *update == "" || len(columns) < len(servers.Kinds) { // -run has chosen some
+	if *update == "" || len(columns) < len(servers.Kinds) { // -run has selected some kinds
 		return
 	}
 	if err := document.Replace(*update, beginMark, endMark, markdown(columns)+"\n"); err != nil {
@@ -32,7 +32,7 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
-// A server of which nothing is known but two DSNs.
+// The suite runs on a server about which it knows only two DSNs.
 func TestAnyServer(t *testing.T) {
 	target := servers.New(t, servers.MariaDB105).Target()
 	conformance.Run(t, conformance.Target{Root: target.Root, App: target.App})
@@ -41,16 +41,17 @@ func TestAnyServer(t *testing.T) {
 // column is what a run found on one deployment.
 type column struct {
 	servers.Kind
-	version string // or why there is none
+	version string // or why there is no server
 	cells   []conformance.Result
 }
 
+// run checks one deployment.
 func run(t *testing.T, k servers.Kind, command string) column {
 	c := column{Kind: k}
 	d, err := k.Start(t.Context())
 	switch {
 	case errors.Is(err, servers.ErrNotToBeHad):
-		c.version = "not to be had"
+		c.version = "not available"
 		if os.Getenv("CI") == "" {
 			t.Log(err)
 			return c
@@ -67,13 +68,13 @@ func run(t *testing.T, k servers.Kind, command string) column {
 			t.Error(err)
 		}
 	})
-	c.version, _, _ = strings.Cut(d.Version, "-") // without the packager's
+	c.version, _, _ = strings.Cut(d.Version, "-") // without the packager's suffix
 	checkGolden(t, d, command)
 	c.cells = conformance.Run(t, d.Target())
 	return c
 }
 
-// rows returns the table, its head first.
+// rows returns the table's rows. The first is the head.
 func rows(columns []column) [][]string {
 	head, version := []string{""}, []string{"version"}
 	for _, c := range columns {
@@ -95,7 +96,7 @@ func rows(columns []column) [][]string {
 	return table
 }
 
-// markdown is the table for the document.
+// markdown returns the table for the document.
 func markdown(columns []column) string {
 	var b strings.Builder
 	for i, row := range rows(columns) {
@@ -111,7 +112,8 @@ func markdown(columns []column) string {
 	return b.String()
 }
 
-// plain is the table for a terminal: a block for each server, for all of them side by side are too wide.
+// plain returns the table for a terminal. It has a block for each server, since a row with
+// all servers would be too wide.
 func plain(columns []column) string {
 	var b strings.Builder
 	for _, c := range columns {

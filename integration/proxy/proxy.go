@@ -1,10 +1,11 @@
-// Package proxy stands between clients and a server in tests. The server may change, as
-// that behind a load balancer or a floating IP does, and connections may have a fault at
+// Package proxy has a proxy between clients and a server, for tests. A test can change the
+// server, like a load balancer or a floating IP does, and can give connections a fault at
 // any byte.
 package proxy
 
 import (
 	"bytes"
+	"io"
 	"maps"
 	"net"
 	"sync"
@@ -14,33 +15,34 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-// What happens to a stream at a byte.
+// What is the kind of a fault: what happens to a stream at a byte.
 type What string
 
 const (
 	Cut       What = "cut"        // both directions end
 	Reset     What = "reset"      // both directions end, with RST
-	Stall     What = "stall"      // nothing more of this direction arrives
+	Stall     What = "stall"      // nothing more arrives in this direction
 	HalfClose What = "half-close" // this direction ends, the other stays open
 	Split     What = "split"      // a packet ends here, and the rest comes later
 )
 
-// Fault happens to each connection, in one direction, after some bytes or where a text
-// comes first.
+// Fault happens once to each connection, in one direction.
 type Fault struct {
 	What
 	ToServer bool
-	After    int
-	Text     string // instead of After, where it is not ""
+	After    int    // so many bytes
+	Text     string // or, if not "", before this text
 }
 
-// at returns where in what has come, of which the last chunk has not been passed on, the
-// fault is, or -1.
+// at returns the fault's index in a chunk, or -1. The bytes before the chunk have been
+// passed on. A nil fault never happens.
 func (f *Fault) at(passed int, chunk []byte) int {
-	if f.Text != "" {
+	switch {
+	case f == nil:
+		return -1
+	case f.Text != "":
 		return bytes.Index(chunk, []byte(f.Text))
-	}
-	if f.After < passed+len(chunk) {
+	case f.After < passed+len(chunk):
 		return f.After - passed
 	}
 	return -1
@@ -51,15 +53,15 @@ type Proxy struct {
 	Addr string
 
 	mu       sync.Mutex
-	server   string // where connections from now on lead
-	fault    *Fault // of connections from now on
-	happens  func()
-	accepted int
-	open     map[*net.TCPConn]bool // those that clients have
-	passed   map[bool]int          // of the last connection, by whether it went to the server
+	server   string                // for new connections
+	fault    *Fault                // for new connections
+	happens  func()                // to be called when the fault happens
+	accepted int                   // connections since Set
+	open     map[*net.TCPConn]bool // the clients' connections
+	passed   map[bool]int          // the last connection's bytes; true: to the server
 }
 
-// New starts a proxy on loopback that leads to a server, and ends with the test.
+// New starts a proxy on loopback that leads to a server. It ends with the test.
 func New(t *testing.T, server string) *Proxy {
 	t.Helper()
 	listener, err := testserver.Listen()
@@ -77,8 +79,8 @@ func New(t *testing.T, server string) *Proxy {
 	return p
 }
 
-// Set makes connections from now on have a fault; nil: none. It returns a channel that is
-// closed when it first happens.
+// Set gives new connections a fault, or with nil none. It returns a channel that is closed
+// when the fault first happens.
 func (p *Proxy) Set(f *Fault) (happened <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -87,14 +89,14 @@ func (p *Proxy) Set(f *Fault) (happened <-chan struct{}) {
 	return first
 }
 
-// To leads connections from now on to another server.
+// To leads new connections to another server.
 func (p *Proxy) To(server string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.server = server
 }
 
-// CutAll ends all connections.
+// CutAll ends all open connections.
 func (p *Proxy) CutAll() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -103,14 +105,14 @@ func (p *Proxy) CutAll() {
 	}
 }
 
-// Connects returns how many connections have come since Set.
+// Connects returns how many connections have been opened since Set.
 func (p *Proxy) Connects() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.accepted
 }
 
-// Closed tells whether clients close all of their connections within a generous time.
+// Closed waits a generous time and reports whether clients have closed all connections.
 func (p *Proxy) Closed() bool {
 	for range 20000 {
 		p.mu.Lock()
@@ -124,8 +126,8 @@ func (p *Proxy) Closed() bool {
 	return false
 }
 
-// Passed returns how many bytes the last connection has brought, by whether they went to
-// the server.
+// Passed returns how many bytes the last connection has passed on, to the server (true)
+// and to the client (false).
 func (p *Proxy) Passed() map[bool]int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -172,8 +174,8 @@ type link struct {
 	happens        func()
 }
 
-// pass passes one direction on until its source ends it, and then closes the connection:
-// a client that is gone is gone for the server.
+// pass passes one direction on, with its fault, until the sender ends it. Then it closes
+// both sides, so that the server notices if a client is gone.
 func (l *link) pass(toServer bool, f *Fault) {
 	from, to := l.server, l.client
 	if toServer {
@@ -183,44 +185,37 @@ func (l *link) pass(toServer bool, f *Fault) {
 		_ = from.Close()
 		_ = to.Close()
 	}()
-	passed, discards := 0, false
+	passed := 0
 	buffer := make([]byte, 1<<16)
 	for {
 		n, err := from.Read(buffer)
 		if err != nil {
 			return
 		}
-		if discards {
-			continue
-		}
 		rest := buffer[:n]
-		if f != nil {
-			if at := f.at(passed, rest); at >= 0 {
-				if _, err := to.Write(rest[:at]); err != nil {
-					return
-				}
-				rest = rest[at:]
-				l.happens()
-				switch f.What {
-				case Reset:
-					_ = l.client.SetLinger(0)
-					_ = l.server.SetLinger(0)
-					return
-				case Cut:
-					return
-				case HalfClose:
-					_ = to.CloseWrite()
-					discards = true
-				case Stall:
-					discards = true
-				case Split:
-					time.Sleep(time.Millisecond)
-				}
-				f = nil
-				if discards {
-					continue
-				}
+		if at := f.at(passed, rest); at >= 0 {
+			if _, err := to.Write(rest[:at]); err != nil {
+				return
 			}
+			l.happens()
+			switch f.What {
+			case Cut:
+				return
+			case Reset:
+				_ = l.client.SetLinger(0)
+				_ = l.server.SetLinger(0)
+				return
+			case HalfClose:
+				_ = to.CloseWrite()
+				discard(from)
+				return
+			case Stall:
+				discard(from)
+				return
+			case Split:
+				time.Sleep(time.Millisecond)
+			}
+			f, rest = nil, rest[at:]
 		}
 		passed += n
 		l.mu.Lock()
@@ -231,3 +226,6 @@ func (l *link) pass(toServer bool, f *Fault) {
 		}
 	}
 }
+
+// discard reads until the sender ends the stream.
+func discard(from *net.TCPConn) { _, _ = io.Copy(io.Discard, from) }

@@ -3,7 +3,6 @@ package servers
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -28,9 +27,10 @@ var Galera = Kind{
 const clusterNodes = 3
 
 func startGalera(ctx context.Context, d *Deployment) error {
-	// Where another node's transaction ends one while the client prepares a statement, or closes
-	// it, the server does not tell: the next statement runs as if nothing had been. Seen with
-	// the plain driver too; without prepared statements each gets its 1213.
+	// Another node's transaction can end this node's transaction while the client prepares or
+	// closes a statement. The server then drops the error, and the next statement runs as if
+	// nothing had happened, with the plain driver too. Without prepared statements each such
+	// transaction gets its error 1213.
 	d.params = "interpolateParams=true"
 	folder, err := fetch(ctx, mariadb1011.fetch)
 	if err != nil {
@@ -40,9 +40,9 @@ func startGalera(ctx context.Context, d *Deployment) error {
 	if err != nil {
 		return err
 	}
-	const found = "--wsrep-cluster-address=gcomm://"
-	join := found + strings.Join(members, ",")
-	seed, err := startGaleraNode(ctx, folder, members[0], found, nil)
+	const bootstrap = "--wsrep-cluster-address=gcomm://"
+	join := bootstrap + strings.Join(members, ",")
+	seed, err := startGaleraNode(ctx, folder, members[0], bootstrap, nil)
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func startGalera(ctx context.Context, d *Deployment) error {
 	for i, member := range members {
 		address := join
 		if i == 0 {
-			address = found
+			address = bootstrap
 		}
 		n, err := startGaleraNode(ctx, folder, member, address, seed)
 		if err != nil {
@@ -65,7 +65,8 @@ func startGalera(ctx context.Context, d *Deployment) error {
 	return d.Nodes[0].awaitValue(ctx, "SHOW STATUS LIKE 'wsrep_cluster_size'", fmt.Sprint(clusterNodes))
 }
 
-// startGaleraNode starts a node with a copy of the seed's data, where there is one.
+// startGaleraNode starts a node with a copy of the seed's data, or without data if seed is
+// nil.
 func startGaleraNode(ctx context.Context, folder, member, address string, seed *Node) (*Node, error) {
 	program, err := mariadb1011.program(ctx)
 	if err != nil {
@@ -104,7 +105,8 @@ func startGaleraNode(ctx context.Context, folder, member, address string, seed *
 	return n, nil
 }
 
-// shutDown ends the server in order, so that its data tells where in the cluster's history it is.
+// shutDown ends the server cleanly, so that its data contains its position in the cluster's
+// history.
 func (n *Node) shutDown(ctx context.Context) error {
 	if err := n.exec(ctx, "SHUTDOWN"); err != nil {
 		return err
@@ -117,11 +119,12 @@ func (n *Node) shutDown(ctx context.Context) error {
 	}
 }
 
-// sstMethod names a way to send a node the data of another. All nodes start from copies
-// of the seed's, so what they lack is always in another's write-set cache, and the data
-// itself need not be sent, which would take rsync and a user other than root. But the
-// server runs a script for that in any case, which it looks for on the PATH, and runs in
-// its data folder. This one only passes on where the missing write-sets begin.
+// sstMethod names the method to send a node the data of another node. All nodes start from
+// copies of the seed's data, so another node always has what they lack in its write-set
+// cache. The data itself need not be sent, which would take rsync and a user other than
+// root. But the server always runs the method's script: it looks for it on the PATH and
+// runs it in its data folder. This script only passes on where the missing write-sets
+// begin.
 const sstMethod = "cache"
 
 const sstScript = `#!/bin/sh
@@ -148,8 +151,8 @@ else
 fi
 `
 
-// rejoinGalera starts a node from where it was, as mysqld_safe does: what it missed
-// comes from another node's write-set cache.
+// rejoinGalera starts a node from its last position, as mysqld_safe does. The node gets
+// what it missed from another node's write-set cache.
 func (n *Node) rejoinGalera(ctx context.Context, args []string) error {
 	if err := n.Kill(); err != nil {
 		return err
@@ -164,24 +167,4 @@ func (n *Node) rejoinGalera(ctx context.Context, args []string) error {
 		return err
 	}
 	return n.awaitValue(ctx, "SHOW STATUS LIKE 'wsrep_local_state_comment'", "Synced")
-}
-
-// freeAddrs returns addresses on loopback that nobody listens on.
-func freeAddrs(count int) (addrs []string, err error) {
-	for range count {
-		port, err := testserver.FreePort()
-		if err != nil {
-			return nil, err
-		}
-		addrs = append(addrs, fmt.Sprintf("127.0.0.1:%d", port))
-	}
-	return addrs, nil
-}
-
-// uuid returns a random UUID.
-func uuid() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

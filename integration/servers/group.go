@@ -2,6 +2,7 @@ package servers
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"strings"
 
@@ -9,7 +10,8 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-// GroupReplication is the same of MySQL's.
+// GroupReplication is MySQL's kind of cluster whose nodes certify each other's
+// transactions.
 var GroupReplication = Kind{
 	Name:  "Group Replication",
 	About: "MySQL 9.7: three nodes in multi-primary mode, with its checks for that on",
@@ -56,14 +58,23 @@ func startGroup(ctx context.Context, d *Deployment) error {
 	return nil
 }
 
-// joinGroup makes the node a member of the group, or the first of a new one.
-func (n *Node) joinGroup(ctx context.Context, found bool) error {
+// joinGroup makes the node a member of the group. With bootstrap it becomes the first
+// member of a new group.
+func (n *Node) joinGroup(ctx context.Context, bootstrap bool) error {
 	statements := []string{"START GROUP_REPLICATION"}
-	if found {
+	if bootstrap {
 		statements = []string{"SET GLOBAL group_replication_bootstrap_group = ON", "START GROUP_REPLICATION", "SET GLOBAL group_replication_bootstrap_group = OFF"}
 	}
 	if err := n.exec(ctx, statements...); err != nil {
 		return err
 	}
 	return n.awaitValue(ctx, "SELECT member_state FROM performance_schema.replication_group_members WHERE member_id = @@server_uuid", "ONLINE")
+}
+
+// uuid returns a random UUID.
+func uuid() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

@@ -8,11 +8,12 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-// source says which of fetch.sh's programs a server is, and where in its folder
-// the program and its system tables' SQL are.
+// source describes a server program that fetch.sh can fetch into a folder.
 type source struct {
-	fetch, path, share string
-	mysql              bool
+	fetch string // fetch.sh's name for it
+	path  string // of the program, in the folder
+	share string // of the SQL for its system tables; "" if it needs none
+	mysql bool
 }
 
 var (
@@ -23,7 +24,7 @@ var (
 	mysql97     = source{fetch: "mysql", path: "mysqld", mysql: true}
 )
 
-// program fetches the program where that has not been done.
+// program fetches the program unless it is there already.
 func (s source) program(ctx context.Context) (testserver.Program, error) {
 	folder, err := fetch(ctx, s.fetch)
 	if err != nil {
@@ -36,6 +37,7 @@ func (s source) program(ctx context.Context) (testserver.Program, error) {
 	return p, nil
 }
 
+// fetch fetches a program with fetch.sh. If that fails, the error is ErrNotToBeHad too.
 func fetch(ctx context.Context, name string) (folder string, err error) {
 	folder, err = testserver.Fetch(ctx, name)
 	if err != nil && ctx.Err() == nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-// Replica is a primary with a replica.
+// Replica is a primary server with a replica.
 var Replica = Kind{
 	Name:  "Replica",
 	About: "MariaDB 10.11: a primary, and a read-only replica that logs what it replicates; both with the default format",

@@ -15,12 +15,13 @@ import (
 // Router is a proxy that shares a server's connections among clients.
 var Router = Kind{
 	Name:  "Router",
-	About: "MySQL Router before MySQL 9.7, with connection sharing and no delay: a server's connection serves another client as soon as a statement has ended",
+	About: "MySQL Router in front of MySQL 9.7, with connection sharing and no delay: a server's connection serves another client as soon as a statement has ended",
 	Facts: conformance.Facts{Isolation: "transaction_isolation", LogBin: true, Format: "ROW", Race: conformance.Vanished},
 	start: startRouter,
 }
 
-// Sharing needs TLS on both sides of the Router. It takes the server's certificate for its own.
+// routerConfig shares connections, which needs TLS on both sides of the Router. The Router
+// uses the server's certificate as its own.
 const routerConfig = `[DEFAULT]
 plugin_folder = %[1]s
 logging_folder =

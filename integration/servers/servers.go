@@ -1,7 +1,8 @@
 // Package servers starts deployments of MySQL and MariaDB as people run them: servers of
-// several versions, clusters, a replica, a proxy. Each is a small description of how it
-// is had and started and of what it is expected to answer. Everything is
-// private: it listens on loopback, lives in temporary folders, and goes with this process.
+// several versions, clusters, a replica, a proxy. A small description of each deployment
+// has the programs that it needs, how to start them, and the expected answers. Everything
+// is private: servers listen on loopback, live in temporary folders, and end with this
+// process.
 package servers
 
 import (
@@ -18,33 +19,33 @@ import (
 type Kind struct {
 	Name  string
 	About string            // how it is set up, for the document
-	Facts conformance.Facts // what it is expected to answer
+	Facts conformance.Facts // the expected answers
 	start func(ctx context.Context, d *Deployment) error
 }
 
 // Kinds are all deployments.
 var Kinds = []Kind{MariaDB105, MariaDB1011, MariaDB118, MySQL56, MySQL97, Replica, Galera, GroupReplication, Router}
 
-// ErrNotToBeHad is in the error of Start where a program cannot be fetched.
+// ErrNotToBeHad is in Start's error if a program cannot be fetched.
 var ErrNotToBeHad = errors.New("not to be had here")
 
-// Deployment is one that runs.
+// Deployment is a running deployment.
 type Deployment struct {
 	Kind
 	Version string  // what the server calls itself
 	Nodes   []*Node // the servers; the first takes writes
 	addr    string  // where programs connect
-	params  string  // what they have to say for that
+	params  string  // DSN parameters that programs need for it
 	proxy   *testserver.Process
 }
 
 // Node is one server of a deployment.
 type Node struct {
 	*testserver.Server
-	rejoin func(ctx context.Context, args []string) error // how it is started again, where that is more than a start
+	rejoin func(ctx context.Context, args []string) error // how to start it again, if that is more than Server.Restart
 }
 
-// Start fetches what is needed, starts the deployment and waits until it answers.
+// Start fetches the programs, starts the deployment and waits until it answers.
 func (k Kind) Start(ctx context.Context) (*Deployment, error) {
 	d := &Deployment{Kind: k}
 	err := k.start(ctx, d)
@@ -60,7 +61,7 @@ func (k Kind) Start(ctx context.Context) (*Deployment, error) {
 	return d, nil
 }
 
-// Stop ends all of it and removes its folders.
+// Stop ends the whole deployment and removes its folders.
 func (d *Deployment) Stop() error {
 	var errs []error
 	if d.proxy != nil {
@@ -73,7 +74,7 @@ func (d *Deployment) Stop() error {
 }
 
 // DSN returns a DSN for an account (testserver.Root or testserver.App), in the database test.
-// The parameters, such as "parseTime=true", may be empty.
+// The parameters, such as "parseTime=true", can be empty.
 func (d *Deployment) DSN(account, params string) string {
 	dsn := account + "@tcp(" + d.addr + ")/test"
 	separator := "?"
@@ -86,9 +87,9 @@ func (d *Deployment) DSN(account, params string) string {
 	return dsn
 }
 
-// Restart starts the node again, after Kill where it still runs, at its address and
-// with its data, with more arguments behind those that it had, and waits until it is
-// a member of its cluster again.
+// Restart starts the node again, at its address and with its data. It kills the node
+// first if it still runs. It appends the arguments to those of the first start, and waits
+// until the node is a member of its cluster again.
 func (n *Node) Restart(ctx context.Context, args ...string) error {
 	if n.rejoin != nil {
 		return n.rejoin(ctx, args)
@@ -113,7 +114,7 @@ func (d *Deployment) readVersion(ctx context.Context) error {
 	})
 }
 
-// withDB opens a pool with the plain driver for as long as do runs.
+// withDB opens a pool with the plain driver while do runs.
 func withDB(dsn string, do func(*sql.DB) error) error {
 	db, err := sql.Open("mysql", dsn)
 	if err != nil {
@@ -135,7 +136,7 @@ func (n *Node) exec(ctx context.Context, statements ...string) error {
 	})
 }
 
-// awaitValue waits until a query on the node, whose last column counts, gives a value.
+// awaitValue waits until the last column of a query on the node has the wanted value.
 func (n *Node) awaitValue(ctx context.Context, query, want string) error {
 	return withDB(n.DSN(testserver.Root, ""), func(db *sql.DB) error {
 		return n.Await(ctx, func(ctx context.Context) error {
@@ -148,6 +149,7 @@ func (n *Node) awaitValue(ctx context.Context, query, want string) error {
 	})
 }
 
+// lastColumn returns the last column of a query's first row.
 func lastColumn(ctx context.Context, db *sql.DB, query string) (value string, err error) {
 	rows, err := db.QueryContext(ctx, query)
 	if err != nil {
@@ -167,4 +169,16 @@ func lastColumn(ctx context.Context, db *sql.DB, query string) (value string, er
 		return "", errors.Join(rows.Err(), sql.ErrNoRows)
 	}
 	return value, rows.Scan(into...)
+}
+
+// freeAddrs returns addresses on loopback that nobody listens on.
+func freeAddrs(count int) (addrs []string, err error) {
+	for range count {
+		port, err := testserver.FreePort()
+		if err != nil {
+			return nil, err
+		}
+		addrs = append(addrs, fmt.Sprintf("127.0.0.1:%d", port))
+	}
+	return addrs, nil
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-// A node that is killed comes back with what it had, and gets what it missed.
+// A node that is killed comes back with its data and gets what it missed.
 func TestKilledNodeComesBack(t *testing.T) {
 	for _, k := range []Kind{MySQL56, Replica, Galera, GroupReplication} {
 		t.Run(k.Name, func(t *testing.T) {
@@ -49,7 +49,8 @@ func TestKilledNodeComesBack(t *testing.T) {
 	}
 }
 
-// More clients than the server has connections: the suite runs over shared ones indeed.
+// The Router has fewer connections to the server than clients have to the Router. So the
+// conformance suite really runs over shared connections.
 func TestRouterShares(t *testing.T) {
 	d := New(t, Router)
 	db, err := mysqlinit.Open(d.DSN(testserver.Root, ""))
@@ -77,7 +78,7 @@ func TestRouterShares(t *testing.T) {
 	}
 	t.Logf("%d clients were served by %d connections", clients, len(servers))
 	if len(servers) >= clients {
-		t.Error("the Router shares no connection")
+		t.Error("the Router does not share connections")
 	}
 }
 

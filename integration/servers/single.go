@@ -7,7 +7,7 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-// Deployments of one server.
+// These deployments are a single server each.
 var (
 	MariaDB105 = alone("MariaDB 10.5", mariadb105, "",
 		conformance.Facts{Isolation: "tx_isolation", Format: "MIXED", Race: conformance.Vanished})
@@ -21,8 +21,8 @@ var (
 		conformance.Facts{Isolation: "transaction_isolation", LogBin: true, Format: "ROW", Race: conformance.Vanished})
 )
 
-// alone describes one server. The binary log's format is that server's default;
-// "" is for a server that keeps no log.
+// alone describes a deployment of one server. The binary log's format is the server's
+// default; "" turns the log off.
 func alone(name string, s source, binlog string, facts conformance.Facts) Kind {
 	about := "one server with its own defaults, and the binary log on"
 	if binlog == "" {

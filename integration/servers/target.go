@@ -8,7 +8,7 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-// Target returns what the conformance suite needs of the deployment.
+// Target returns the deployment as a target of the conformance suite.
 func (d *Deployment) Target() conformance.Target {
 	t := conformance.Target{
 		Root: d.DSN(testserver.Root, ""), App: d.DSN(testserver.App, ""),
@@ -24,8 +24,8 @@ func (d *Deployment) Target() conformance.Target {
 	return t
 }
 
-// New starts a deployment that ends with the test, and fails the test where it
-// cannot. It is skipped, never in CI, where a program is not to be had.
+// New starts a deployment that ends with the test. If a program cannot be fetched, it
+// skips the test, except in CI. It fails the test for any other error.
 func New(tb testserver.TB, k Kind) *Deployment {
 	tb.Helper()
 	d, err := k.Start(tb.Context())

@@ -1,5 +1,5 @@
-// Package document puts what a run has made into a document that is otherwise
-// written by hand.
+// Package document writes generated text into a document that is otherwise written
+// by hand.
 package document
 
 import (
@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Replace puts text between two marks of the file.
+// Replace replaces what stands between two marks in the file.
 func Replace(name, begin, end, text string) error {
 	document, err := os.ReadFile(name)
 	if err != nil {

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Tells whether what is checked out may be tagged as a release. It goes on after a
-# failure, so that one run shows all. It changes nothing.
+# Checks whether this commit can be tagged as a release. It continues after a failure,
+# so that one run shows every problem. It changes nothing.
 set -u
 cd "$(dirname "$0")/../.."
 GO=${GO:-go}
@@ -15,37 +15,37 @@ trap 'rm -rf "$temp"' EXIT
 trap 'exit 1' INT TERM
 
 say "the tree is clean"
-changed=$(git status --porcelain) || fail "this is no git checkout"
+changed=$(git status --porcelain) || fail "this is not a git checkout"
 [ -z "$changed" ] || fail "commit or remove:
 $changed"
 
 say "the root module requires the driver, sqlmw and backoff, and nothing else"
-# As text, for a wrong go.mod is not loaded.
+# Read as text, because go refuses to load a broken go.mod.
 awk '/^\)/ { inside = 0 } !/\/\/ indirect/ && NF && (inside || sub(/^require [^(]/, substr($2, 1, 1))) { print $1 } /^require \(/ { inside = 1 }' go.mod |
 	sort >"$temp/requires"
 printf '%s\n' github.com/cenkalti/backoff/v5 github.com/go-sql-driver/mysql github.com/ngrok/sqlmw >"$temp/allowed"
-diff "$temp/allowed" "$temp/requires" || fail "go.mod requires other modules (>) than allowed: nested modules are for what tests and tools need"
+diff "$temp/allowed" "$temp/requires" || fail "go.mod requires other modules (>) than allowed: put what tests and tools need into a nested module"
 
 say "each module is tidy, builds, and passes vet"
 for file in $(git ls-files go.mod '*/go.mod'); do
 	module=$(dirname "$file")
 	echo "$module"
 	(cd "$module" && $GO mod tidy -diff) || fail "$module: go mod tidy changes go.mod or go.sum"
-	# A module of tools alone has no packages.
+	# A module that only lists tools has no packages.
 	[ -n "$(cd "$module" && $GO list ./... 2>/dev/null)" ] || continue
 	(cd "$module" && $GO build -o /dev/null ./... && $GO vet ./...) || fail "$module: go build or go vet"
 done
 
-# On a tagged commit the tag before counts.
+# If this commit is tagged, compare with the tag before it.
 tag=$(git tag --points-at HEAD --list 'v[0-9]*' | head -n 1)
 last=$(git describe --tags --abbrev=0 --match 'v[0-9]*' HEAD${tag:+^} 2>/dev/null)
 
-say "CHANGELOG.md says what is new"
+say "CHANGELOG.md has an entry for this release"
 if [ -n "$tag" ] && ! grep -qF "## [${tag#v}]" CHANGELOG.md; then
 	fail "CHANGELOG.md has no section [${tag#v}] for the tag $tag"
 fi
 awk -v last="## [${last#v}]" 'index($0, last) == 1 { exit } /^## / { section = 1 } section && /^- / { found = 1 } END { exit !found }' CHANGELOG.md ||
-	fail "CHANGELOG.md has no entry since ${last:-the beginning}: write what a user would notice under [Unreleased]"
+	fail "CHANGELOG.md has no entry since ${last:-the beginning}: describe what a user would notice under [Unreleased]"
 
 if [ -z "$last" ]; then
 	say "no release has been tagged yet, so there is no API to compare with"
@@ -61,12 +61,12 @@ else
 			"$apidiff" -m "$temp/last.export" "$temp/new.export" >"$temp/changes" &&
 			"$apidiff" -m -incompatible "$temp/last.export" "$temp/new.export" >"$temp/breaks"
 	} 2>"$temp/log"; then
-		[ -s "$temp/changes" ] || echo "it is the same"
+		[ -s "$temp/changes" ] || echo "no change"
 		cat "$temp/changes"
 		if [ -s "$temp/breaks" ]; then
 			case $last in
-			v0.*) echo "This breaks what compiled: the next version is a new minor one, v0.N.0" ;;
-			*) fail "the API breaks what compiled with $last: that needs another major version" ;;
+			v0.*) echo "This breaks code that compiled: the next release must be a new minor version, v0.N.0" ;;
+			*) fail "the API breaks code that compiled with $last: that needs a new major version" ;;
 			esac
 		fi
 	else

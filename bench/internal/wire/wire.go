@@ -1,5 +1,5 @@
-// Package wire is a proxy between a client and a server that counts their round trips
-// and delays what they send.
+// Package wire has a proxy between a client and a server. It counts their round trips and
+// delays what they send.
 package wire
 
 import (
@@ -11,7 +11,7 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-// Proxy passes on what both sides send.
+// Proxy forwards what both sides send.
 type Proxy struct {
 	Addr string
 
@@ -21,7 +21,8 @@ type Proxy struct {
 	serving  sync.WaitGroup
 }
 
-// New starts a proxy to a server on a loopback port. It delays each way by delay.
+// New starts a proxy on a loopback port that leads to the server. It delays each way by
+// delay.
 func New(server string, delay time.Duration) (*Proxy, error) {
 	listener, err := testserver.Listen()
 	if err != nil {
@@ -32,26 +33,27 @@ func New(server string, delay time.Duration) (*Proxy, error) {
 	return p, nil
 }
 
-// Close stops the proxy. Connections must have been closed by then.
+// Close stops the proxy. Close the connections first: it waits for them.
 func (p *Proxy) Close() error {
 	err := p.listener.Close()
 	p.serving.Wait()
 	return err
 }
 
-// Trips returns how often clients have sent something and got an answer, or the
-// server's greeting, which answers the connecting, since the last call.
+// Trips returns the number of round trips since the last call of Trips. A round trip is
+// something that a client sends and the answer to it. The connect counts too: the server
+// answers it with its greeting.
 func (p *Proxy) Trips() int { return int(p.trips.Swap(0)) }
 
 func (p *Proxy) serve(client net.Conn, addr string) {
-	time.Sleep(2 * p.delay) // the connecting
+	time.Sleep(2 * p.delay) // the TCP handshake
 	server, err := net.Dial("tcp", addr)
 	if err != nil {
 		_ = client.Close()
 		return
 	}
-	var asked atomic.Bool // since the last answer
-	asked.Store(true)     // by connecting
+	var asked atomic.Bool // whether the client has sent something since the last answer
+	asked.Store(true)     // the connect
 	var both sync.WaitGroup
 	both.Go(func() { p.pass(server, client, func() { asked.Store(true) }) })
 	both.Go(func() {
@@ -64,7 +66,8 @@ func (p *Proxy) serve(client net.Conn, addr string) {
 	both.Wait()
 }
 
-// pass copies until one side closes, each piece late by the delay, and in order.
+// pass copies until one side closes. Each piece arrives late by the delay, and in order.
+// It calls seen when a piece has come in.
 func (p *Proxy) pass(to, from net.Conn, seen func()) {
 	type piece struct {
 		data []byte
@@ -93,6 +96,6 @@ func (p *Proxy) pass(to, from net.Conn, seen func()) {
 	}
 	_ = to.Close()
 	_ = from.Close()
-	for range pieces { // until the reader has seen that
+	for range pieces { // until the reader has noticed
 	}
 }

@@ -1,4 +1,6 @@
-// Package ent is a client that ent has made from its schema.
+// Package ent holds ent's client for the schema in this folder. Only the schema
+// is under version control: go generate makes the rest, and so do make ecosystem
+// and make lint.
 package ent
 
-//go:generate go run -mod=mod entgo.io/ent/cmd/ent@v0.14.5 generate --feature sql/execquery ./schema
+//go:generate go tool ent generate --feature sql/execquery ./schema

@@ -1,4 +1,4 @@
-// Package schema is what ent's client is made from.
+// Package schema is the schema of ent's client.
 package schema
 
 import (

@@ -1,0 +1,34 @@
+package session
+
+import (
+	"errors"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// Failure is why a session could not be prepared. It is no error itself: the
+// Statement and Err can hold what must not be shown.
+type Failure struct {
+	Statement string // the one that failed, as it was sent
+	Reason    string // what went wrong, in our words
+	Cure      string // what to do about it; can be ""
+	Err       error  // the server's or the network's error; can be nil
+}
+
+// Server error numbers that decide something here. MySQL documents them in its
+// error message reference, MariaDB in its list of error codes.
+const (
+	errUnknownColumn   = 1054 // ER_BAD_FIELD_ERROR: a word that is taken for a column
+	errParse           = 1064 // ER_PARSE_ERROR
+	errUnknown         = 1105 // ER_UNKNOWN_ERROR: the only number that Dolt and go-mysql-server use
+	errUnknownVariable = 1193 // ER_UNKNOWN_SYSTEM_VARIABLE
+	errAccessDenied    = 1227 // ER_SPECIFIC_ACCESS_DENIED_ERROR: a privilege is missing
+	errGlobalVariable  = 1229 // ER_GLOBAL_VARIABLE: has no session value
+	errWrongValue      = 1231 // ER_WRONG_VALUE_FOR_VAR
+	errReadOnlyVar     = 1238 // ER_INCORRECT_GLOBAL_LOCAL_VAR: read only, or of the other scope
+)
+
+func serverError(err error) *mysql.MySQLError {
+	serverErr, _ := errors.AsType[*mysql.MySQLError](err)
+	return serverErr
+}

@@ -1,0 +1,112 @@
+package session
+
+import (
+	"context"
+	"database/sql/driver"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+
+	"github.com/mysqlinit/mysqlinit/internal/driverconn"
+	"github.com/mysqlinit/mysqlinit/internal/sysvar"
+)
+
+// Session prepares connections to one server, or to the servers that take its
+// place. It is safe for concurrent use.
+type Session struct {
+	Config
+	restored []sysvar.Variable // all variables of the DSN, whoever has sent them first
+
+	learned atomic.Pointer[statement] // the last SET that a server took
+}
+
+// New returns a Session that has learned nothing yet.
+func New(c Config) *Session {
+	return &Session{Config: c, restored: slices.Concat(c.Variables, c.SentByDriver)}
+}
+
+// Prepare runs on a new connection all that was asked for. The form that the
+// server took is for Restore.
+func (s *Session) Prepare(ctx context.Context, conn driver.Conn, p *Progress) (Form, *Failure) {
+	p.enter(PhaseSet)
+	f, failure := s.sendSet(ctx, conn)
+	if failure != nil {
+		return f, failure
+	}
+	for i, command := range s.InitCommands {
+		p.enter(Phase(i + 1))
+		if err := driverconn.Exec(ctx, conn, command); err != nil {
+			return f, &Failure{Statement: command, Reason: p.Phase().Failed(), Err: err}
+		}
+	}
+	if s.Verify {
+		p.enter(PhaseVerify)
+		return f, s.verify(ctx, conn, f)
+	}
+	return f, nil
+}
+
+// Restore sends a connection that Prepare has prepared in this form the SET
+// again, with all variables of the DSN in it.
+func (s *Session) Restore(ctx context.Context, conn driver.Conn, f Form) *Failure {
+	text := s.statement(f, s.restored).text
+	if err := driverconn.Exec(ctx, conn, text); err != nil {
+		return &Failure{Statement: text, Reason: "restoring the session failed", Err: err}
+	}
+	return nil
+}
+
+// SetsBinlog reports whether the SET in this form sets the binlog format.
+func (s *Session) SetsBinlog(f Form) bool {
+	return f.binlog == setBinlog || s.Binlog.Format != ""
+}
+
+// mostForms bounds the SETs that are tried on one connection. A server of which
+// nothing is known takes three at most. A failover can take four: from MariaDB
+// 10 to MySQL 8, which refuses wsrep_on first, then tx_isolation, and then
+// binlog_format.
+const mostForms = 4
+
+// sendSet sends the one SET, in the form that worked last. If the server answers
+// that it does not know or allow that form, the form that its answer calls for
+// is tried on the same connection. A SET of several items is applied whole or
+// not at all.
+func (s *Session) sendSet(ctx context.Context, conn driver.Conn) (Form, *Failure) {
+	next := s.learned.Load()
+	if next == nil {
+		next = s.statement(s.firstForm(), s.Variables)
+	}
+	var tried []attempt
+	for {
+		err := driverconn.Exec(ctx, conn, next.text)
+		if err == nil {
+			s.learn(next, tried)
+			return next.form, nil
+		}
+		serverErr := serverError(err)
+		if serverErr == nil {
+			return next.form, &Failure{Statement: next.text, Reason: PhaseSet.Failed(), Err: err}
+		}
+		tried = append(tried, attempt{next.form, next.text, serverErr})
+		form := s.nextForm(tried)
+		if len(tried) == mostForms || slices.ContainsFunc(tried, func(a attempt) bool { return a.form == form }) {
+			return next.form, s.refused(tried)
+		}
+		next = s.statement(form, s.Variables)
+	}
+}
+
+// learn keeps the SET that worked, and logs its form if that is news.
+func (s *Session) learn(worked *statement, tried []attempt) {
+	if known := s.learned.Swap(worked); known == worked || known != nil && known.form == worked.form {
+		return
+	}
+	attrs := []any{slog.String("binlogFormat", worked.form.binlog.String())}
+	if worked.namesIsolation { // its success proves that the server knows the name
+		attrs = append(attrs, slog.String("isolationVariable", worked.form.name))
+	}
+	if refused := refusedToSet(tried); refused != nil {
+		attrs = append(attrs, slog.Int("refusedWithError", int(refused.err.Number)))
+	}
+	s.Logger.Info("mysqlinit: learned how this server takes the session's variables", attrs...)
+}
