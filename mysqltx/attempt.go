@@ -6,6 +6,8 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+
+	"github.com/mysqlinit/mysqlinit/internal/sysvar"
 )
 
 // How an attempt notices that its transaction is lost. An error that nobody
@@ -14,13 +16,9 @@ import (
 // in a new transaction (MySQL 5.6, MariaDB 10.5), and all answer COMMIT with OK.
 //
 // With autocommit off, all of them begin a new transaction, which can be rolled
-// back. And a savepoint that was set at the beginning and is gone at the end shows
-// that this has happened.
-const (
-	autocommitOff = "SET autocommit = 0"
-	autocommitOn  = "SET autocommit = 1" // commits what is open
-	sentinel      = "mysqltx_sentinel"
-)
+// back. And if the sentinel, a savepoint that is set at the beginning, is gone at the
+// end, this has happened.
+const sentinel = "mysqltx_sentinel"
 
 // attempt is one run of a function in a transaction of its own.
 type attempt struct {
@@ -87,7 +85,7 @@ func (a *attempt) run(ctx context.Context, fn func(context.Context, *sql.Tx) err
 
 func (a *attempt) begin(ctx context.Context) (err error) {
 	if a.settings.contained {
-		if _, err := a.conn.ExecContext(ctx, autocommitOff); err != nil {
+		if _, err := a.conn.ExecContext(ctx, sysvar.AutocommitOff); err != nil {
 			return err
 		}
 	}
@@ -227,7 +225,7 @@ func (a *attempt) settle(ctx context.Context) {
 	if a.state == ended && a.settings.contained {
 		cleanup, cancel := cleanupContext(ctx)
 		defer cancel()
-		if _, err := a.conn.ExecContext(cleanup, autocommitOn); err != nil {
+		if _, err := a.conn.ExecContext(cleanup, sysvar.AutocommitOn); err != nil {
 			a.state = unknown
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/mysqlinit/mysqlinit/internal/sysvar"
 )
 
 // DefaultAttempts is how often [Run] runs a function at most, including the first
@@ -61,12 +63,11 @@ func WithAttempts(n int) Option {
 // level. A level that MySQL doesn't have is an error.
 func WithIsolation(level sql.IsolationLevel) Option {
 	return func(s *settings) error {
-		switch level {
-		case sql.LevelDefault, sql.LevelReadUncommitted, sql.LevelReadCommitted, sql.LevelRepeatableRead, sql.LevelSerializable:
-			s.tx.Isolation = level
-			return nil
+		if level != sql.LevelDefault && sysvar.LevelName(level) == "" {
+			return fmt.Errorf("mysqltx: WithIsolation(%v): want Read Uncommitted, Read Committed, Repeatable Read or Serializable", level)
 		}
-		return fmt.Errorf("mysqltx: WithIsolation(%v): want Read Uncommitted, Read Committed, Repeatable Read or Serializable", level)
+		s.tx.Isolation = level
+		return nil
 	}
 }
 
