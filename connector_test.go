@@ -81,7 +81,7 @@ func wantSession(t *testing.T, q interface {
 func onBoth(t *testing.T, cfg testserver.Config, test func(t *testing.T, s *testserver.Server)) {
 	for name, mysql := range map[string]bool{"MariaDB": false, "MySQL": true} {
 		cfg.MySQL = mysql
-		t.Run(name, func(t *testing.T) { test(t, testserver.New(t, cfg)) })
+		t.Run(name, func(t *testing.T) { test(t, testserver.Borrow(t, cfg)) })
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -113,6 +114,9 @@ func restoresOrCloses(t *testing.T, s *testserver.Server) {
 		return func(c *sql.Conn) error { return c.Raw(use) }
 	}
 	isolation := isolationVariable(s)
+	// Reading a transaction's level takes 110 ms. So all connections are used
+	// first, and the next users' transactions stay open until all levels are read at once.
+	var next []nextUser
 	for _, test := range []struct {
 		name string
 		run  func(*sql.Conn) error
@@ -240,46 +244,95 @@ func restoresOrCloses(t *testing.T, s *testserver.Server) {
 		if strings.HasSuffix(test.name, "!") && s.MySQL {
 			continue
 		}
-		t.Run(test.name, func(t *testing.T) {
-			db := onePool(t, s, guarded+"&multiStatements=true")
-			conn, err := db.Conn(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, before, err := readState(t.Context(), conn)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := test.run(conn); err != nil {
-				t.Fatal(err)
-			}
-			conn.Close()
-			tx, err := db.BeginTx(t.Context(), nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = tx.Rollback() }()
-			if _, err := tx.Exec("INSERT INTO keep VALUES ()"); err != nil {
+		db := onePool(t, s, guarded+"&multiStatements=true")
+		before, err := useOnce(t.Context(), db, test.run)
+		if err != nil {
+			t.Errorf("%s: %v", test.name, err)
+			continue
+		}
+		tx, err := db.BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Errorf("%s: %v", test.name, err)
+			continue
+		}
+		t.Cleanup(func() { _ = tx.Rollback() })
+		next = append(next, nextUser{test.name, db, tx, before, test.want == closed})
+	}
+	for _, user := range next {
+		if _, err := user.tx.Exec("INSERT INTO keep VALUES ()"); err != nil {
+			t.Errorf("%s: %v", user.name, err)
+		}
+	}
+	levels := transactionLevels(t, root)
+	for _, user := range next {
+		t.Run(user.name, func(t *testing.T) {
+			if err := user.tx.Rollback(); err != nil {
 				t.Error(err)
 			}
-			if level := transactionLevel(t, tx); level != "READ COMMITTED" {
-				t.Errorf("the next transaction is %s", level)
-			}
-			if err := tx.Rollback(); err != nil {
-				t.Error(err)
-			}
-			got, after, err := readState(t.Context(), db)
+			got, after, err := readState(t.Context(), user.db)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if got != promised {
 				t.Errorf("the next user got %+v", got)
 			}
-			if (after != before) != (test.want == closed) {
-				t.Errorf("connection %d, then %d: want it %s", before, after, test.want)
+			if level := levels[after]; level != "READ COMMITTED" {
+				t.Errorf("the next transaction is %s", level)
+			}
+			if (after != user.before) != user.wantOther {
+				t.Errorf("connection %d, then %d: want another one: %v", user.before, after, user.wantOther)
 			}
 		})
 	}
+}
+
+// nextUser has the connection that a pool handed out after somebody's use of it.
+type nextUser struct {
+	name      string
+	db        *sql.DB
+	tx        *sql.Tx
+	before    int64 // the id of the connection that was used
+	wantOther bool  // want another connection than that one
+}
+
+// useOnce lets use have a connection, and returns the connection's id.
+func useOnce(ctx context.Context, db *sql.DB, use func(*sql.Conn) error) (id int64, err error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	_, id, err = readState(ctx, conn)
+	if err != nil {
+		return 0, err
+	}
+	return id, use(conn)
+}
+
+// transactionLevels reads the level of each open transaction by its connection's
+// id. No variable of the session shows it. InnoDB renews the table only if
+// nobody has read it for 100 ms.
+func transactionLevels(t testing.TB, db *sql.DB) map[int64]string {
+	t.Helper()
+	time.Sleep(110 * time.Millisecond)
+	rows, err := db.QueryContext(t.Context(), "SELECT trx_mysql_thread_id, trx_isolation_level FROM information_schema.innodb_trx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	levels := make(map[int64]string)
+	for rows.Next() {
+		var id int64
+		var level string
+		if err := rows.Scan(&id, &level); err != nil {
+			t.Fatal(err)
+		}
+		levels[id] = level
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return levels
 }
 
 // transactionLevel reads the level of the transaction that is open, which the
@@ -301,7 +354,7 @@ func transactionLevel(t testing.TB, q queryRower) (level string) {
 }
 
 func TestGuardRoundTrips(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	var turns atomic.Int32
 	registerTurns(t, "guard-turns", &turns)
 	db, err := sql.Open(mysqlinit.DriverName, testserver.Root+"@guard-turns("+s.Addr+")/test?"+guarded)
@@ -356,7 +409,7 @@ func TestGuardRoundTrips(t *testing.T) {
 }
 
 func TestGuardOnAnOrdinaryAccount(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	db := open(t, s.DSN(testserver.App, "guard=true"))
 	db.SetMaxOpenConns(1)
 	_, before, err := readState(t.Context(), db)
@@ -372,7 +425,7 @@ func TestGuardOnAnOrdinaryAccount(t *testing.T) {
 
 // What the settings leave to the server, no SET restores.
 func TestGuardClosesWhatTheServerDecides(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	testserver.Exec(t, open(t, s.DSN(testserver.Root, "")), "CREATE PROCEDURE test.manual() SET autocommit = 0")
 	for _, test := range []struct{ params, statement string }{
 		{"isolation=server", "SET SESSION tx_isolation = 'SERIALIZABLE'"},
@@ -406,7 +459,7 @@ func TestGuardClosesWhatTheServerDecides(t *testing.T) {
 
 // What the end of a transaction and the SET do not undo of what ran inside it.
 func TestGuardClosesAfterATransaction(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	testserver.Exec(t, open(t, s.DSN(testserver.Root, "")), "CREATE DATABASE app",
 		"CREATE PROCEDURE test.drift() SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE")
 	for _, test := range []struct{ params, statement string }{
@@ -476,7 +529,7 @@ func TestGuardKnowsTheSpaceOfLatin1(t *testing.T) {
 
 // What a wrapped connector does about autocommit is not known.
 func TestGuardOverWrapDoesNotGuessAutocommit(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	cfg, err := mysql.ParseDSN(s.DSN(testserver.Root, "autocommit=0"))
 	if err != nil {
 		t.Fatal(err)
@@ -499,7 +552,7 @@ func TestGuardOverWrapDoesNotGuessAutocommit(t *testing.T) {
 }
 
 func TestGuardKeepsAConfigsParams(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	for _, callback := range []bool{false, true} {
 		db := openConfig(t, s.DSN(testserver.Root, guarded), func(cfg *mysql.Config) {
 			if callback {
@@ -523,7 +576,7 @@ func TestGuardKeepsAConfigsParams(t *testing.T) {
 }
 
 func TestFailedRestorationIsErrBadConnAndLogged(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	var log strings.Builder
 	db := onePool(t, s, guarded, mysqlinit.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 	testserver.Exec(t, db, "CREATE TABLE keep (id INT) ENGINE=InnoDB")
@@ -571,7 +624,7 @@ func TestFailedRestorationIsErrBadConnAndLogged(t *testing.T) {
 }
 
 func TestGuardLogsWhyItCloses(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	var log strings.Builder
 	db := onePool(t, s, guarded, mysqlinit.WithLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))))
 	testserver.Exec(t, db, "SET NAMES utf8mb4, @x = 'hunter2'", "DO 1")
@@ -631,7 +684,7 @@ func TestGuardOverWrapNamesWhatIsMissing(t *testing.T) {
 
 // A COMMIT that chains leaves a transaction open at the level of the last one.
 func TestGuardWithCompletionType(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	for _, params := range []string{"&completion_type=1&binlog=server", "&initCommand=SET+completion_type=1&binlog=server"} {
 		for name, use := range map[string]func(db *sql.DB) error{
 			"a transaction": func(db *sql.DB) error {
@@ -670,7 +723,7 @@ func TestWrapRefusesAGuardedConnector(t *testing.T) {
 }
 
 func TestGuardOverWrapOfTheDriver(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	parent, err := (&mysql.MySQLDriver{}).OpenConnector(s.DSN(testserver.Root, "multiStatements=true"))
 	if err != nil {
 		t.Fatal(err)
@@ -717,7 +770,7 @@ func allocations(t *testing.T, db *sql.DB) map[string]float64 {
 }
 
 func TestGuardAllocatesNothing(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	bare, err := sql.Open("mysql", s.DSN(testserver.Root, ""))
 	if err != nil {
 		t.Fatal(err)
@@ -733,11 +786,11 @@ func TestGuardAllocatesNothing(t *testing.T) {
 
 // TestGuardUnderLoad lets many users do to pooled sessions what they should not.
 func TestGuardUnderLoad(t *testing.T) {
-	lasts := 30 * time.Second
+	lasts, most := 30*time.Second, int64(math.MaxInt64)
 	if testing.Short() {
-		lasts = 3 * time.Second
+		most = 2000
 	}
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	root := open(t, s.DSN(testserver.Root, ""))
 	testserver.Exec(t, root,
 		"CREATE TABLE test.keep (id INT AUTO_INCREMENT PRIMARY KEY) ENGINE=InnoDB",
@@ -765,7 +818,7 @@ func TestGuardUnderLoad(t *testing.T) {
 	for i := range 64 {
 		random := rand.New(rand.NewPCG(1, uint64(i)))
 		all.Go(func() {
-			for time.Now().Before(deadline) && failed.Load() == 0 {
+			for time.Now().Before(deadline) && checkouts.Load() < most && failed.Load() == 0 {
 				conn, err := db.Conn(context.Background())
 				if err != nil {
 					t.Errorf("checkout: %v", err)

@@ -49,63 +49,66 @@ func wantClean(t *testing.T, text string) {
 	}
 }
 
-// hostileAnswers are answers to a statement. An answer that harms nobody may be
-// taken for OK where the statement's result does not matter.
-var hostileAnswers = map[string]struct {
+type hostileAnswer struct {
 	send     func(client net.Conn) bool
-	harmless bool
+	harmless bool // may count as OK if the statement's result does not matter
 	timeout  bool // only connectTimeout ends it
-}{
-	"LOCAL INFILE":                  {send: sends(scripted.Packet(1, "\xfb/etc/hostname"))},
-	"LOCAL INFILE, nameless":        {send: sends(scripted.Packet(1, "\xfb"))},
-	"LOCAL INFILE of a reader":      {send: sends(scripted.Packet(1, "\xfb/Reader::"+dirt))},
-	"LOCAL INFILE, a dirty name":    {send: sends(scripted.Packet(1, "\xfb"+strings.Repeat(dirt, 1000)))},
-	"a result set":                  {send: sends(scripted.ResultSet([]string{"a", "b"}, []string{dirt, dirt})), harmless: true},
-	"a long result set":             {send: sends(scripted.ResultSet([]string{"a", "b"}, []string{strings.Repeat("x", 1<<20), "'"})), harmless: true},
-	"one column too few":            {send: sends(scripted.ResultSet([]string{"a"}, []string{"READ-COMMITTED"})), harmless: true},
-	"one column too many":           {send: sends(scripted.ResultSet([]string{"a", "b", "c"}, []string{"READ-COMMITTED", "ROW", "x"})), harmless: true},
-	"NULLs":                         {send: sends(scripted.Head(1, "a", "b"), scripted.Packet(4, "\xfb\xfb"), scripted.End(5)), harmless: true},
-	"a result set without rows":     {send: sends(scripted.Head(1, "a", "b"), scripted.End(4)), harmless: true},
-	"an error instead of a row":     {send: sends(scripted.Head(1, "a", "b"), scripted.Error(4, 1105, dirt))},
-	"three results":                 {send: sends(scripted.MoreToCome(1), scripted.MoreToCome(2), scripted.OK(3)), harmless: true},
-	"an error as the second result": {send: sends(scripted.MoreToCome(1), scripted.Error(2, 1105, dirt))},
-	"more columns than there are":   {send: closes(scripted.Packet(1, "\xfd\xff\xff\x00"))},
-	"an impossible column count":    {send: closes(scripted.Packet(1, "\xfe\xff\xff\xff\xff\xff\xff\xff\x7f"))},
-	"a negative column count":       {send: sends(scripted.Packet(1, "\xfe\xff\xff\xff\xff\xff\xff\xff\xff")), harmless: true},
-	"a column count cut short":      {send: sends(scripted.Packet(1, "\xfe\xff"))},
-	"a column cut short":            {send: sends(scripted.Packet(1, "\x01"), scripted.Packet(2, "\xfc"), scripted.End(3)), harmless: true},
-	"a row cut short":               {send: sends(scripted.Head(1, "a", "b"), scripted.Packet(4, "\xfe\xff"), scripted.End(5)), harmless: true},
-	"a row that lies about lengths": {send: sends(scripted.Head(1, "a", "b"), scripted.Packet(4, "\xfe\xff\xff\xff\xff\xff\xff\xff\x7fx"), scripted.End(5)), harmless: true},
-	"an end cut short":              {send: closes(scripted.Head(1, "a", "b"), scripted.Packet(4, "\xfe"))},
-	"an OK cut short":               {send: sends(scripted.Packet(1, "\x00"))},
-	"an OK that lies about lengths": {send: sends(scripted.Packet(1, "\x00\xfe\x00"))},
-	"an OK with trailing garbage":   {send: sends(scripted.Packet(1, "\x00\x00\x00\x02\x00\x00\x00"+strings.Repeat(dirt, 1000))), harmless: true},
-	"an OK of another sequence":     {send: sends(scripted.OK(77))},
-	"an error of another sequence":  {send: sends(scripted.Error(77, 1105, dirt))},
-	"an error cut short":            {send: sends(scripted.Packet(1, "\xff"))},
-	"an error without a message":    {send: sends(scripted.Packet(1, "\xff\x51\x04"))},
-	"an error with half a state":    {send: sends(scripted.Packet(1, "\xff\x51\x04#HY"))},
-	"an error without a state":      {send: sends(scripted.Packet(1, "\xff\x51\x04"+dirt))},
-	"an error numbered 0":           {send: sends(scripted.Error(1, 0, "no error"))},
-	"a dirty error":                 {send: sends(scripted.Error(1, 1105, strings.Repeat(dirt, 100)))},
-	"an unknown variable, dirty":    {send: sends(scripted.Error(1, 1193, dirt))},
-	"a refused privilege, dirty":    {send: sends(scripted.Error(1, 1227, "BINLOG ADMIN"+dirt))},
-	"a failed assertion, dirty":     {send: sends(scripted.Error(1, 1231, "'mysqlinit: binlog_format is STATEMENT'"+dirt))},
-	"an error of 16 MB":             {send: sends(scripted.Error(1, 1105, strings.Repeat("x", 1<<24)))},
-	"an error of 16 MB of quotes":   {send: sends(scripted.Error(1, 1231, strings.Repeat("'", 1<<24)))},
-	"16 MB of apostrophes":          {send: sends(scripted.Error(1, 1231, strings.Repeat("a'", 1<<23)))},
-	"16 MB of names":                {send: sends(scripted.Error(1, 1193, strings.Repeat("'session' ", 1<<20)))},
-	"16 MB of the literal":          {send: sends(scripted.Error(1, 1231, "'"+strings.Repeat("hunter2", 1<<21)+"'"))},
-	"an empty packet":               {send: sends(scripted.Packet(1, ""))},
-	"half a header":                 {send: closes([]byte{7, 0})},
-	"a packet cut short":            {send: closes([]byte{0xff, 0xff, 0xff, 1, 0})},
-	"nothing":                       {send: closes()},
-	"silence":                       {send: sends(), timeout: true},
-	"a packet that does not come":   {send: sends([]byte{0xff, 0xff, 0xff, 1, 0}), timeout: true},
-	"all flags of the status":       {send: sends(scripted.Packet(1, "\x00\x00\x00\xff\xff\xff\xff")), timeout: true},
-	"rows without an end":           {send: forever(scripted.Row(4, "x", "y"), scripted.Head(1, "a", "b")), timeout: true},
-	"results without an end":        {send: forever(scripted.MoreToCome(1)), timeout: true},
-	"empty results without an end":  {send: forever(append(scripted.Head(1, "a"), scripted.Packet(3, "\xfe\x00\x00\x0a\x00\x00\x00")...)), timeout: true},
+}
+
+// hostileAnswers are answers to a statement, with long messages of so many bytes.
+func hostileAnswers(long int) map[string]hostileAnswer {
+	return map[string]hostileAnswer{
+		"LOCAL INFILE":                  {send: sends(scripted.Packet(1, "\xfb/etc/hostname"))},
+		"LOCAL INFILE, nameless":        {send: sends(scripted.Packet(1, "\xfb"))},
+		"LOCAL INFILE of a reader":      {send: sends(scripted.Packet(1, "\xfb/Reader::"+dirt))},
+		"LOCAL INFILE, a dirty name":    {send: sends(scripted.Packet(1, "\xfb"+strings.Repeat(dirt, 1000)))},
+		"a result set":                  {send: sends(scripted.ResultSet([]string{"a", "b"}, []string{dirt, dirt})), harmless: true},
+		"a long result set":             {send: sends(scripted.ResultSet([]string{"a", "b"}, []string{strings.Repeat("x", 1<<20), "'"})), harmless: true},
+		"one column too few":            {send: sends(scripted.ResultSet([]string{"a"}, []string{"READ-COMMITTED"})), harmless: true},
+		"one column too many":           {send: sends(scripted.ResultSet([]string{"a", "b", "c"}, []string{"READ-COMMITTED", "ROW", "x"})), harmless: true},
+		"NULLs":                         {send: sends(scripted.Head(1, "a", "b"), scripted.Packet(4, "\xfb\xfb"), scripted.End(5)), harmless: true},
+		"a result set without rows":     {send: sends(scripted.Head(1, "a", "b"), scripted.End(4)), harmless: true},
+		"an error instead of a row":     {send: sends(scripted.Head(1, "a", "b"), scripted.Error(4, 1105, dirt))},
+		"three results":                 {send: sends(scripted.MoreToCome(1), scripted.MoreToCome(2), scripted.OK(3)), harmless: true},
+		"an error as the second result": {send: sends(scripted.MoreToCome(1), scripted.Error(2, 1105, dirt))},
+		"more columns than there are":   {send: closes(scripted.Packet(1, "\xfd\xff\xff\x00"))},
+		"an impossible column count":    {send: closes(scripted.Packet(1, "\xfe\xff\xff\xff\xff\xff\xff\xff\x7f"))},
+		"a negative column count":       {send: sends(scripted.Packet(1, "\xfe\xff\xff\xff\xff\xff\xff\xff\xff")), harmless: true},
+		"a column count cut short":      {send: sends(scripted.Packet(1, "\xfe\xff"))},
+		"a column cut short":            {send: sends(scripted.Packet(1, "\x01"), scripted.Packet(2, "\xfc"), scripted.End(3)), harmless: true},
+		"a row cut short":               {send: sends(scripted.Head(1, "a", "b"), scripted.Packet(4, "\xfe\xff"), scripted.End(5)), harmless: true},
+		"a row that lies about lengths": {send: sends(scripted.Head(1, "a", "b"), scripted.Packet(4, "\xfe\xff\xff\xff\xff\xff\xff\xff\x7fx"), scripted.End(5)), harmless: true},
+		"an end cut short":              {send: closes(scripted.Head(1, "a", "b"), scripted.Packet(4, "\xfe"))},
+		"an OK cut short":               {send: sends(scripted.Packet(1, "\x00"))},
+		"an OK that lies about lengths": {send: sends(scripted.Packet(1, "\x00\xfe\x00"))},
+		"an OK with trailing garbage":   {send: sends(scripted.Packet(1, "\x00\x00\x00\x02\x00\x00\x00"+strings.Repeat(dirt, 1000))), harmless: true},
+		"an OK of another sequence":     {send: sends(scripted.OK(77))},
+		"an error of another sequence":  {send: sends(scripted.Error(77, 1105, dirt))},
+		"an error cut short":            {send: sends(scripted.Packet(1, "\xff"))},
+		"an error without a message":    {send: sends(scripted.Packet(1, "\xff\x51\x04"))},
+		"an error with half a state":    {send: sends(scripted.Packet(1, "\xff\x51\x04#HY"))},
+		"an error without a state":      {send: sends(scripted.Packet(1, "\xff\x51\x04"+dirt))},
+		"an error numbered 0":           {send: sends(scripted.Error(1, 0, "no error"))},
+		"a dirty error":                 {send: sends(scripted.Error(1, 1105, strings.Repeat(dirt, 100)))},
+		"an unknown variable, dirty":    {send: sends(scripted.Error(1, 1193, dirt))},
+		"a refused privilege, dirty":    {send: sends(scripted.Error(1, 1227, "BINLOG ADMIN"+dirt))},
+		"a failed assertion, dirty":     {send: sends(scripted.Error(1, 1231, "'mysqlinit: binlog_format is STATEMENT'"+dirt))},
+		"an error of two packets":       {send: sends(scripted.Error(1, 1105, strings.Repeat("x", 1<<24)))},
+		"a long error of quotes":        {send: sends(scripted.Error(1, 1231, strings.Repeat("'", long)))},
+		"a long error of apostrophes":   {send: sends(scripted.Error(1, 1231, strings.Repeat("a'", long/2)))},
+		"a long error of names":         {send: sends(scripted.Error(1, 1193, strings.Repeat("'session' ", long/16)))},
+		"a long error of the literal":   {send: sends(scripted.Error(1, 1231, "'"+strings.Repeat("hunter2", long/8)+"'"))},
+		"an empty packet":               {send: sends(scripted.Packet(1, ""))},
+		"half a header":                 {send: closes([]byte{7, 0})},
+		"a packet cut short":            {send: closes([]byte{0xff, 0xff, 0xff, 1, 0})},
+		"nothing":                       {send: closes()},
+		"silence":                       {send: sends(), timeout: true},
+		"a packet that does not come":   {send: sends([]byte{0xff, 0xff, 0xff, 1, 0}), timeout: true},
+		"all flags of the status":       {send: sends(scripted.Packet(1, "\x00\x00\x00\xff\xff\xff\xff")), timeout: true},
+		"rows without an end":           {send: forever(scripted.Row(4, "x", "y"), scripted.Head(1, "a", "b")), timeout: true},
+		"results without an end":        {send: forever(scripted.MoreToCome(1)), timeout: true},
+		"empty results without an end":  {send: forever(append(scripted.Head(1, "a"), scripted.Packet(3, "\xfe\x00\x00\x0a\x00\x00\x00")...)), timeout: true},
+	}
 }
 
 func sends(parts ...[]byte) func(net.Conn) bool {
@@ -213,7 +216,11 @@ func goodAnswer(statement string) []byte {
 }
 
 func TestHostileAnswers(t *testing.T) {
-	for name, answer := range hostileAnswers {
+	long := 1 << 24
+	if testing.Short() {
+		long = 1 << 20
+	}
+	for name, answer := range hostileAnswers(long) {
 		timeout := time.Minute // never, in this test
 		if answer.timeout {
 			timeout = 200 * time.Millisecond
@@ -224,6 +231,7 @@ func TestHostileAnswers(t *testing.T) {
 			{"SELECT @@SESSION.", "verify"},
 		} {
 			t.Run(name+"/"+phase.text, func(t *testing.T) {
+				t.Parallel()
 				s := scripted.Start(t, scripted.Script{Answer: func(client net.Conn, statement string, _ int) bool {
 					if strings.HasPrefix(statement, phase.statement) {
 						return answer.send(client)
@@ -254,7 +262,10 @@ func TestHostileAnswers(t *testing.T) {
 				wantCleanLog(t, log)
 			})
 		}
-		t.Run(name+"/restoring the session", func(t *testing.T) { hostileToGuard(t, answer.send, answer.harmless, timeout) })
+		t.Run(name+"/restoring the session", func(t *testing.T) {
+			t.Parallel()
+			hostileToGuard(t, answer.send, answer.harmless, timeout)
+		})
 	}
 }
 

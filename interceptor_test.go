@@ -104,7 +104,7 @@ func (r recorder) TxRollback(ctx context.Context, tx driver.Tx) error {
 }
 
 func TestInterceptorsSeeEverythingTheFirstOutermost(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	var log callLog
 	db := open(t, s.DSN(testserver.Root, ""),
 		mysqlinit.WithInterceptor(recorder{name: "a", log: &log}), mysqlinit.WithInterceptor(recorder{name: "b", log: &log}))
@@ -154,7 +154,7 @@ func (c connecting) ConnectorConnect(ctx context.Context, parent driver.Connecto
 }
 
 func TestConnectorConnectSeesAPreparedConnection(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	checked := 0
 	check := func(conn driver.Conn) {
 		t.Helper()
@@ -324,7 +324,7 @@ func TestUnwrapGivesTheChosenConnection(t *testing.T) {
 
 // What an interceptor begins and then forgets stays out of the pool.
 func TestForgottenTransactionIsNotPooled(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	db := onePool(t, s, "", mysqlinit.WithInterceptor(clumsy{method: "ConnBeginTx"}))
 	if _, err := db.Begin(); err == nil {
 		t.Fatal("no error")
@@ -371,7 +371,7 @@ func TestInterceptedConnectorClosesItsParent(t *testing.T) {
 }
 
 func TestNoNilContextReachesAnInterceptor(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	var log callLog
 	// The outer one makes nil contexts of its own.
 	db := open(t, s.DSN(testserver.Root, "guard=true"),
@@ -512,7 +512,7 @@ func clumsily[T any](c clumsy, method string, ctx context.Context, value T, err 
 }
 
 func TestClumsyInterceptorsLeaveNothingBehind(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	boom := errors.New("boom")
 	use := map[string]func(*sql.Conn) error{
 		"ConnBeginTx":        func(c *sql.Conn) error { _, err := c.BeginTx(context.Background(), nil); return err },
@@ -589,7 +589,7 @@ func wantNoPreparedStatement(t *testing.T, s *testserver.Server) {
 
 // What sqlmw hides, as WithInterceptor documents it.
 func TestUnwrapReachesWhatSqlmwHides(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	db := open(t, s.DSN(testserver.Root, "multiStatements=true"), mysqlinit.WithInterceptor(sqlmw.NullInterceptor{}))
 	conn, err := db.Conn(t.Context())
 	if err != nil {
@@ -647,7 +647,7 @@ func TestUnwrapReachesWhatSqlmwHides(t *testing.T) {
 }
 
 func TestInterceptorsOnEveryWayIn(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	var log callLog
 	i := mysqlinit.WithInterceptor(recorder{name: "a", log: &log})
 	for name, c := range waysIn(t, s.DSN(testserver.Root, ""), i) {
@@ -672,7 +672,7 @@ func (dropping) ConnBeginTx(ctx context.Context, c driver.ConnBeginTx, o driver.
 }
 
 func TestGuardUnderInterceptors(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	db := onePool(t, s, guarded, mysqlinit.WithInterceptor(dropping{}))
 	for name, drift := range map[string]func() error{
 		"SET":   func() error { _, err := db.Exec("SET SESSION tx_isolation = 'SERIALIZABLE'"); return err },
@@ -694,7 +694,7 @@ func TestGuardUnderInterceptors(t *testing.T) {
 }
 
 func TestInterceptorsAllocateNoMoreThanSqlmw(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	ours := open(t, s.DSN(testserver.Root, ""), mysqlinit.WithInterceptor(sqlmw.NullInterceptor{}))
 	c, err := sqlmw.Driver(&mysql.MySQLDriver{}, sqlmw.NullInterceptor{}).(driver.DriverContext).OpenConnector(s.DSN(testserver.Root, ""))
 	if err != nil {

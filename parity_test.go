@@ -125,7 +125,7 @@ func parts(t *testing.T, c driver.Connector) map[string]any {
 // Whatever database/sql can find on the driver's own parts it finds on ours.
 func TestNothingThatTheDriverOffersIsLost(t *testing.T) {
 	interfaces := driverInterfaces(t)
-	dsn := testserver.New(t, testserver.Config{Binlog: "MIXED"}).DSN(testserver.Root, "")
+	dsn := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"}).DSN(testserver.Root, "")
 	open := func(opts ...mysqlinit.Option) driver.Connector {
 		d, err := mysqlinit.NewDriver(opts...)
 		if err != nil {

@@ -83,7 +83,7 @@ func TestConnectionInUTF16(t *testing.T) {
 }
 
 func TestVariablesOfTheDSNAndOursBothHold(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	db := open(t, s.DSN(testserver.Root, "time_zone="+url.QueryEscape("'+03:00' -- utc")+"&sql_mode=%27ANSI%27"))
 	wantSession(t, db, "READ-COMMITTED", "ROW")
 	if got := readVariable(t, db, "CONCAT(@@time_zone, @@sql_mode)"); !strings.HasPrefix(got, "+03:00") || !strings.Contains(got, "ANSI_QUOTES") {
@@ -199,7 +199,7 @@ func isolationVariable(s *testserver.Server) string {
 // An address leads now to one kind of server, now to the other.
 func TestFailoverBetweenDialects(t *testing.T) {
 	var to string
-	maria, other := testserver.New(t, testserver.Config{Binlog: "MIXED"}), testserver.New(t, testserver.Config{MySQL: true, Binlog: "MIXED"})
+	maria, other := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"}), testserver.Borrow(t, testserver.Config{MySQL: true, Binlog: "MIXED"})
 	for account, format := range map[string]string{testserver.Root: "ROW", testserver.App: "MIXED"} {
 		db := openConfig(t, maria.DSN(account, "time_zone=%27%2B03:00%27"), func(cfg *mysql.Config) {
 			cfg.DialFunc = func(ctx context.Context, network, _ string) (net.Conn, error) {
@@ -215,7 +215,7 @@ func TestFailoverBetweenDialects(t *testing.T) {
 }
 
 func TestFailedAndCancelledConnectsLeakNothing(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	root := open(t, s.DSN(testserver.Root, ""))
 	testserver.Exec(t, root, "DO 1") // its connection has a goroutine
 	before := runtime.NumGoroutine()
@@ -258,7 +258,7 @@ func TestFailedAndCancelledConnectsLeakNothing(t *testing.T) {
 }
 
 func TestDialFuncBeforeConnectAndSocketSurvive(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	dialed := 0
 	db := openConfig(t, s.DSN("wrong", ""), func(cfg *mysql.Config) {
 		cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {

@@ -91,9 +91,13 @@ func testSession(changes ...func(*session.Config)) *session.Session {
 	return session.New(c)
 }
 
-func with(binlog session.Binlog) func(*session.Config)     { return func(c *session.Config) { c.Binlog = binlog } }
-func at(isolation session.Isolation) func(*session.Config) { return func(c *session.Config) { c.Isolation = isolation } }
-func verified(c *session.Config)                   { c.Verify = true }
+func with(binlog session.Binlog) func(*session.Config) {
+	return func(c *session.Config) { c.Binlog = binlog }
+}
+func at(isolation session.Isolation) func(*session.Config) {
+	return func(c *session.Config) { c.Isolation = isolation }
+}
+func verified(c *session.Config) { c.Verify = true }
 
 func setting(name, value string) func(*session.Config) {
 	return func(c *session.Config) { c.Variables = append(c.Variables, sysvar.Variable{Name: name, Value: value}) }

@@ -87,7 +87,7 @@ func AnyDSN(tb TB) string {
 	if dsn := os.Getenv(EnvDSN); dsn != "" {
 		return dsn
 	}
-	return New(tb, Config{Binlog: "MIXED"}).DSN(App, "")
+	return Borrow(tb, Config{Binlog: "MIXED"}).DSN(App, "")
 }
 
 // Exec runs statements on a pool, a connection or a transaction, and fails the test
@@ -109,6 +109,18 @@ func Exec(tb TB, on interface {
 // which not every system has a package of.
 func New(tb TB, cfg Config) *Server {
 	tb.Helper()
+	s := startFor(tb, cfg)
+	tb.Cleanup(func() {
+		if err := s.Stop(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return s
+}
+
+// startFor starts a server, and fails or skips the test if it cannot.
+func startFor(tb TB, cfg Config) *Server {
+	tb.Helper()
 	s, err := Start(tb.Context(), cfg)
 	mayBeMissing := errors.Is(err, ErrNoServer) && os.Getenv(EnvDSN) != "" || errors.Is(err, ErrNoMySQL)
 	if mayBeMissing && os.Getenv("CI") == "" {
@@ -117,11 +129,6 @@ func New(tb TB, cfg Config) *Server {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() {
-		if err := s.Stop(); err != nil {
-			tb.Error(err)
-		}
-	})
 	return s
 }
 
@@ -235,13 +242,10 @@ func (p Program) accounts() []string {
 
 // await waits until the server has run the statements.
 func (s *Server) await(ctx context.Context, statements ...string) error {
-	cfg := mysql.NewConfig()
-	cfg.User, cfg.Net, cfg.Addr, cfg.Logger = Root, "unix", s.Socket, &mysql.NopLogger{}
-	connector, err := mysql.NewConnector(cfg)
+	db, err := s.admin()
 	if err != nil {
 		return err
 	}
-	db := sql.OpenDB(connector)
 	defer db.Close()
 	return s.Await(ctx, func(ctx context.Context) error {
 		conn, err := db.Conn(ctx)
@@ -249,13 +253,28 @@ func (s *Server) await(ctx context.Context, statements ...string) error {
 			return err
 		}
 		defer conn.Close()
-		for _, statement := range statements {
-			if _, err := conn.ExecContext(ctx, statement); err != nil {
-				return fmt.Errorf("%s: %w", statement, err)
-			}
-		}
-		return nil
+		return execAll(ctx, conn, statements)
 	})
+}
+
+// admin returns a pool that connects as Root through the server's socket.
+func (s *Server) admin() (*sql.DB, error) {
+	cfg := mysql.NewConfig()
+	cfg.User, cfg.Net, cfg.Addr, cfg.Logger = Root, "unix", s.Socket, &mysql.NopLogger{}
+	connector, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return sql.OpenDB(connector), nil
+}
+
+func execAll(ctx context.Context, conn *sql.Conn, statements []string) error {
+	for _, statement := range statements {
+		if _, err := conn.ExecContext(ctx, statement); err != nil {
+			return fmt.Errorf("%s: %w", statement, err)
+		}
+	}
+	return nil
 }
 
 // Restart starts the server again, after Kill where it still runs, at its address and

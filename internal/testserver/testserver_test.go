@@ -210,14 +210,8 @@ func TestNoServerFailsAndSaysHowToGetOne(t *testing.T) {
 
 func TestKillAndRestart(t *testing.T) {
 	s := New(t, Config{Binlog: "ROW"})
-	db, err := sql.Open("mysql", s.DSN(Root, ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	if _, err := db.Exec("CREATE TABLE kept (id INT PRIMARY KEY) ENGINE=InnoDB"); err != nil {
-		t.Fatal(err)
-	}
+	db := openPlain(t, s.DSN(Root, ""))
+	Exec(t, db, "CREATE TABLE kept (id INT PRIMARY KEY) ENGINE=InnoDB")
 	if err := s.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -263,4 +257,55 @@ func TestFetchedProgramIsNotFetchedAgain(t *testing.T) {
 	if got, err := Fetch(t.Context(), "mariadb-10.5"); err == nil || !strings.Contains(err.Error(), "it needs apt-get") {
 		t.Errorf("got %q, %v", got, err)
 	}
+}
+
+// A borrowed server comes back with what Start makes and nothing else, and no
+// two tests have it at a time.
+func TestBorrow(t *testing.T) {
+	for _, cfg := range []Config{{Binlog: "MIXED"}, {Binlog: "MIXED", MySQL: true}} {
+		t.Run(fmt.Sprintf("MySQL %v", cfg.MySQL), func(t *testing.T) {
+			var first, meanwhile, again string
+			t.Run("first", func(t *testing.T) {
+				s := Borrow(t, cfg)
+				first, meanwhile = s.Addr, Borrow(t, cfg).Addr
+				db := openPlain(t, s.DSN(Root, ""))
+				Exec(t, db, "CREATE TABLE left_behind (id INT)", "CREATE PROCEDURE left_behind() DO 1", "CREATE DATABASE `left behind`",
+					"CREATE USER left_behind", "GRANT ALL ON *.* TO 'app'@'%'", "CREATE TABLE open (id INT)", "LOCK TABLES open WRITE")
+			})
+			s := Borrow(t, cfg)
+			again = s.Addr
+			if first == meanwhile || again != first && again != meanwhile {
+				t.Errorf("got servers %s and %s, then %s", first, meanwhile, again)
+			}
+			db := openPlain(t, s.DSN(Root, ""))
+			for query, want := range map[string]string{
+				"SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'test'":      "0",
+				"SELECT COUNT(*) FROM information_schema.routines WHERE routine_schema = 'test'":  "0",
+				"SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name LIKE 'left%'": "0",
+				"SELECT COUNT(*) FROM mysql.user WHERE User = 'left_behind'":                      "0",
+				"SELECT COUNT(*) FROM mysql.user WHERE User = 'app'":                              "1",
+			} {
+				var got string
+				if err := db.QueryRow(query).Scan(&got); err != nil || got != want {
+					t.Errorf("%s: got %q, %v, want %q", query, got, err, want)
+				}
+			}
+			app := openPlain(t, s.DSN(App, ""))
+			Exec(t, app, "CREATE TABLE mine (id INT)")
+			_, err := app.Exec("CREATE DATABASE mine")
+			if serverErr, ok := errors.AsType[*mysql.MySQLError](err); !ok || serverErr.Number != 1044 {
+				t.Errorf("the App account still has another test's privileges: %v", err)
+			}
+		})
+	}
+}
+
+func openPlain(t *testing.T, dsn string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("mysql", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
 }
