@@ -20,7 +20,7 @@ import (
 // end, this has happened.
 const sentinel = "mysqltx_sentinel"
 
-// attempt is one run of a function in a transaction of its own.
+// attempt is one run of a function in its own transaction.
 type attempt struct {
 	enclosing // what calls inside the function see
 	settings  *settings
@@ -32,14 +32,14 @@ type attempt struct {
 type state int
 
 const (
-	unknown    state = iota // something may be open: the connection can only be closed
+	unknown    state = iota // something might be open: the connection can only be closed
 	begun                   // BEGIN succeeded, and COMMIT has not been sent
-	commitSent              // COMMIT may have been sent, and has not succeeded
+	commitSent              // COMMIT was sent, or was about to be, and has not succeeded
 	ended                   // nothing is open
 )
 
 // attempt runs fn once, in a transaction on conn. If that fails, again reports
-// whether to run fn again. conn is left as it was, or closed.
+// whether to run fn again. conn is left unchanged, or closed.
 func (s *settings) attempt(ctx context.Context, db *sql.DB, conn session, fn func(context.Context, *sql.Tx) error) (again bool, err error) {
 	a := &attempt{
 		enclosing: enclosing{outer: innermost(ctx), db: db, opts: s.tx},
@@ -219,7 +219,7 @@ func (a *attempt) rollback(ctx context.Context, cause error) (endedByFn bool) {
 	return endedByFn
 }
 
-// settle leaves the connection to its next user as it was, or closes it.
+// settle restores the connection's autocommit, or closes the connection.
 func (a *attempt) settle(ctx context.Context) {
 	a.over.Store(true)
 	if a.state == ended && a.settings.contained {

@@ -12,7 +12,7 @@
 //
 // A deadlock (error 1213) isn't a bug in a program. The server rolls one
 // transaction back so that another can go on, and expects the first to run
-// again. [Run] does that, after a random wait, for this error and others like it
+// again. After a random wait, [Run] does that for this error and others like it
 // ([IsRetryable]).
 //
 // The usual hand-written loop gets one thing wrong. If its function gets a 1213,
@@ -32,7 +32,7 @@
 // # Errors
 //
 // Errors from the function, the server and the driver are returned unchanged.
-// This package adds three of its own: [AmbiguousCommitError], [ConflictError] and
+// This package adds three: [AmbiguousCommitError], [ConflictError] and
 // [ErrTransactionLost]. [IsDuplicateKey] and [IsRetryable] are for code that runs
 // its transactions itself.
 //

@@ -69,7 +69,7 @@ func doom(ctx context.Context, q Querier, err error) {
 	}
 }
 
-// suspect notes an error that may have ended q's transaction. The function might
+// suspect notes an error that can have ended q's transaction. The function might
 // not return it. Error 1205 doesn't count, because it usually leaves the
 // transaction open: the function can go on, and end the transaction later by DDL.
 func suspect(ctx context.Context, q Querier, err error) {

@@ -112,7 +112,7 @@ func (g getOrCreate[T]) createWithin(ctx context.Context, q Querier) (value T, c
 	return result(value, false, &ConflictError{Key: keyName(conflict), Err: conflict})
 }
 
-// onConn works on a connection that may be in a transaction, or on a Querier that
+// onConn works on a connection that might be in a transaction, or on a Querier that
 // doesn't show which of the three it is.
 func (g getOrCreate[T]) onConn(ctx context.Context, q Querier) (value T, created bool, err error) {
 	value, err = g.get(ctx, q, "")

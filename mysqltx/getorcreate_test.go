@@ -81,7 +81,7 @@ func TestGetOrCreate(t *testing.T) {
 		subtest := 0
 		onEach(t, db, func(t *testing.T, q mysqltx.Querier, inTransaction bool) {
 			// A deleted row that the server has not purged yet makes an INSERT of the same
-			// key lock the gap before it. So each subtest has keys of its own.
+			// key lock the gap before it. So each subtest has its own keys.
 			subtest++
 			own := func(email string) string { return fmt.Sprint(email, subtest) }
 			testserver.Exec(t, other, "DELETE FROM mysqltx_users")

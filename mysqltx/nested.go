@@ -54,8 +54,8 @@ func inSavepoint(ctx context.Context, q Querier, f func(context.Context) error) 
 	case errors.Is(undoErr, ErrTransactionLost) && mayEndTransaction(err):
 		// err alone explains it.
 	case needsOtherConnection(undoErr) && endedByContext(err):
-		// The driver closed the connection when the context ended. That is no
-		// reason to run again.
+		// The driver closed the connection because the context ended. Don't run
+		// again for that.
 	default:
 		err = fmt.Errorf("%w; then: %w", err, undoErr)
 	}

@@ -96,7 +96,7 @@ func hasYielded(err error) bool {
 	return hasNumber(err, errDuringCommit, errFromEngine) && yielded.MatchString(err.Error())
 }
 
-// mayEndTransaction reports whether the server may have ended the transaction when
+// mayEndTransaction reports whether the server can have ended the transaction when
 // it returned err.
 func mayEndTransaction(err error) bool {
 	return hasNumber(err, errDeadlock, errRolledBackByPlugin, errLockWaitTimeout, errRecordChanged) || hasYielded(err)

@@ -24,7 +24,7 @@ const maxTimeouts = 2
 // retry runs once until it succeeds, fails for good, or has run often enough.
 //
 // backoff.Retry isn't used, only its intervals: it looks for its own error types in
-// the error of a function, which may come from a backoff.Retry in there.
+// the error of a function, which can come from a backoff.Retry in there.
 func (s *settings) retry(ctx context.Context, once func() (again bool, err error)) error {
 	intervals := backoff.ExponentialBackOff{
 		InitialInterval:     firstInterval,

@@ -530,7 +530,7 @@ func TestNestedRunLeavesNothing(t *testing.T) {
 }
 
 // The driver closes the connection if the context of a statement ends. That isn't a lost
-// connection, and no reason to run again on another one: it would take as long there.
+// connection. Run must not try another one, because it would take as long there.
 func TestContextEndsInANestedCall(t *testing.T) {
 	db := newDB(t)
 	sleep := func(ctx context.Context, q mysqltx.Querier) (int64, error) {
