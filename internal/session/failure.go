@@ -26,6 +26,7 @@ const (
 	errGlobalVariable  = 1229 // ER_GLOBAL_VARIABLE: has no session value
 	errWrongValue      = 1231 // ER_WRONG_VALUE_FOR_VAR
 	errReadOnlyVar     = 1238 // ER_INCORRECT_GLOBAL_LOCAL_VAR: read only, or of the other scope
+	errInTransaction   = 1679 // ER_INSIDE_TRANSACTION_PREVENTS_SWITCH_BINLOG_FORMAT
 )
 
 func serverError(err error) *mysql.MySQLError {
