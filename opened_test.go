@@ -1,12 +1,16 @@
 package mysqlinit_test
 
 import (
+	"context"
 	"database/sql"
 	"sync/atomic"
 	"testing"
 
+	"github.com/go-sql-driver/mysql"
+
 	"github.com/mysqlinit/mysqlinit"
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
+	"github.com/mysqlinit/mysqlinit/mysqltx"
 )
 
 // The tests in this file are about transactions that are open before anybody has
@@ -119,6 +123,79 @@ func TestRoundTripsWithAutocommitOff(t *testing.T) {
 		}
 		if open := trips("verify=true&initCommand=START+TRANSACTION"); open != on+1 {
 			t.Errorf("%d round trips with a transaction open, want %d", open, on+1)
+		}
+	})
+}
+
+// The server's status flags show a transaction that no text does.
+func TestGuardClosesWithATransactionOpen(t *testing.T) {
+	for _, mysql := range []bool{false, true} {
+		s := testserver.New(t, testserver.Config{MySQL: mysql, Binlog: "MIXED", Args: []string{"--completion-type=CHAIN"}})
+		closes := func(name string, use func(db *sql.DB) error) {
+			t.Helper()
+			db := onePool(t, s, "guard=true")
+			before := readVariable(t, db, "CONNECTION_ID()")
+			if err := use(db); err != nil {
+				t.Fatal(err)
+			}
+			if after := readVariable(t, db, "CONNECTION_ID()"); after == before {
+				t.Errorf("MySQL %v, after %s: the same connection", mysql, name)
+			}
+		}
+		closes("a COMMIT that chains", func(db *sql.DB) error {
+			tx, err := db.BeginTx(t.Context(), nil)
+			if err != nil {
+				return err
+			}
+			return tx.Commit()
+		})
+		if mysql {
+			closes("CREATE TABLE", func(db *sql.DB) error {
+				_, err := db.Exec("CREATE TABLE made (id INT) ENGINE=InnoDB START TRANSACTION")
+				return err
+			})
+		}
+	}
+}
+
+// What leaves autocommit on and no transaction open costs no connection.
+func TestGuardKeepsConnectionsWithAutocommit(t *testing.T) {
+	onBoth(t, testserver.Config{Binlog: "MIXED"}, func(t *testing.T, s *testserver.Server) {
+		parent, err := new(mysql.MySQLDriver).OpenConnector(s.DSN(testserver.Root, ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		wrapped := sql.OpenDB(wrap(t, parent, mysqlinit.WithGuard(true)))
+		defer wrapped.Close()
+		wrapped.SetMaxOpenConns(1)
+		for name, db := range map[string]*sql.DB{
+			"Wrap":              wrapped,
+			"autocommit=1":      onePool(t, s, "guard=true&autocommit=1"),
+			"completion_type=0": onePool(t, s, "guard=true&completion_type=0"),
+			"NO_CHAIN":          onePool(t, s, "guard=true&completion_type=%27no_chain%27"),
+			"an init command":   onePool(t, s, "guard=true&initCommand=CALL+sets()"),
+		} {
+			testserver.Exec(t, open(t, s.DSN(testserver.Root, "")), "DROP PROCEDURE IF EXISTS sets", "CREATE PROCEDURE sets() SET @a = 1")
+			before := readVariable(t, db, "CONNECTION_ID()")
+			for range 2 {
+				err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+					_, err := tx.ExecContext(ctx, "DO 1")
+					return err
+				})
+				if err != nil {
+					t.Error(err)
+				}
+				tx, err := db.BeginTx(t.Context(), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := tx.Rollback(); err != nil {
+					t.Error(err)
+				}
+			}
+			if after := readVariable(t, db, "CONNECTION_ID()"); after != before {
+				t.Errorf("%s: connection %s, then %s", name, before, after)
+			}
 		}
 	})
 }
