@@ -115,8 +115,8 @@ type guardedConn struct {
 	discard            bool      // no SET restores the session: never pool it again
 	autocommitMayBeOff bool
 
-	txGuard            // watches tx
-	results rowsSupply // and its queries
+	txGuard             // watches tx
+	results resultWatch // and its queries
 }
 
 var _ interface {
@@ -223,7 +223,7 @@ func (c *guardedConn) Query(query string, args []driver.Value) (driver.Rows, err
 	}
 	c.notice(query)
 	rows, err := c.connMethods.Query(query, args)
-	return c.results.watch(query, rows, err)
+	return c.results.rows(query, rows, err)
 }
 
 func (c *guardedConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
@@ -232,7 +232,7 @@ func (c *guardedConn) QueryContext(ctx context.Context, query string, args []dri
 	}
 	c.notice(query)
 	rows, err := c.connMethods.QueryContext(ctx, query, args)
-	return c.results.watch(query, rows, err)
+	return c.results.rows(query, rows, err)
 }
 
 func (c *guardedConn) Prepare(query string) (driver.Stmt, error) {
@@ -253,7 +253,6 @@ func (c *guardedConn) PrepareContext(ctx context.Context, query string) (driver.
 	return c.prepared(query, stmt, err)
 }
 
-// prepared returns a statement under watch: it can run in any later transaction.
 func (c *guardedConn) prepared(query string, stmt driver.Stmt, err error) (driver.Stmt, error) {
 	if err != nil {
 		if c.watch != watchNothing {
@@ -261,7 +260,7 @@ func (c *guardedConn) prepared(query string, stmt driver.Stmt, err error) (drive
 		}
 		return nil, err
 	}
-	return &guardedStmt{Stmt: stmt, results: &c.results, query: query}, nil
+	return c.results.stmt(query, stmt), nil
 }
 
 func (c *guardedConn) Ping(ctx context.Context) error {
