@@ -225,7 +225,7 @@ func (c *Connector) connect(ctx context.Context, p *session.Progress) (driver.Co
 	}
 	prepared = true
 	if c.guard != nil {
-		return c.guard.over(methods, form), nil
+		return c.guard.wrap(methods, form), nil
 	}
 	return conn, nil
 }

@@ -182,7 +182,7 @@ func TestDriverKeysAreRead(t *testing.T) {
 		"allowOldPasswords", "charset", "checkConnLiveness", "collation", "clientFoundRows", "columnsWithAlias", "compress",
 		"connectionAttributes", "interpolateParams", "loc", "maxAllowedPacket", "multiStatements", "parseTime", "readTimeout",
 		"rejectReadOnly", "serverPubKey", "timeTruncate", "timeout", "tls", "writeTimeout"} {
-		if !driverKeys()[key] {
+		if !driverSpellings()[key] || !driverOwns(key) {
 			t.Errorf("%s is not known", key)
 		}
 	}

@@ -7,7 +7,15 @@ import (
 
 	"github.com/mysqlinit/mysqlinit/internal/session"
 	"github.com/mysqlinit/mysqlinit/internal/sqltext"
+	"github.com/mysqlinit/mysqlinit/internal/txlost"
 )
+
+// ErrTransactionLost says that the server ended a transaction before its COMMIT,
+// by an error that rolled it back, such as a deadlock (1213). With [WithGuard] it
+// is what each later statement of the transaction and its Commit return, along
+// with the server's error if that is known: errors.As finds it. Nothing of the
+// transaction is committed. Run the whole of it again, as after a deadlock.
+var ErrTransactionLost = txlost.Err
 
 // InitError says why a connection could not be prepared. The connection was
 // closed. errors.As finds it, and through it the server's [*mysql.MySQLError].

@@ -16,21 +16,21 @@ import (
 
 // guard is what all guarded connections of a Connector share.
 type guard struct {
-	session         *session.Session
-	timeout         time.Duration // bounds each restoring of a session; 0 is none
-	repeatable      bool          // the SET alone makes a session again what Prepare made it
-	autocommits     bool          // autocommit is the server's default, which is on: nothing here sets it
-	chains          bool          // a COMMIT can open a transaction: completion_type is set
-	multiStatements bool          // a query can be several statements
+	session     *session.Session
+	timeout     time.Duration // bounds each restoring of a session; 0 is none
+	repeatable  bool          // the SET alone makes a session again what Prepare made it
+	autocommits bool          // autocommit is the server's default, which is on: nothing here sets it
+	chains      bool          // a COMMIT can open a transaction: completion_type is set
+	tx          txFacts       // for the guards of transactions
 }
 
 func newGuard(s *session.Session, timeout time.Duration, of params) *guard {
 	g := &guard{
-		session:         s,
-		timeout:         timeout,
-		repeatable:      !of.changedByCallback && setIsRepeatable(s.Config),
-		autocommits:     of.origin != foreign && !of.changedByCallback,
-		multiStatements: of.multiStatements,
+		session:     s,
+		timeout:     timeout,
+		repeatable:  !of.changedByCallback && setIsRepeatable(s.Config),
+		autocommits: of.origin != foreign && !of.changedByCallback,
+		tx:          txFacts{multiStatements: of.multiStatements, logger: s.Logger},
 	}
 	for _, v := range slices.Concat(s.Variables, s.SentByDriver) {
 		switch v.BareName() {
@@ -75,15 +75,17 @@ func setIsRepeatable(c session.Config) bool {
 	return true
 }
 
-// over returns the guarded form of a connection that was prepared in a form of
+// wrap returns the guarded form of a connection that was prepared in a form of
 // the SET.
-func (g *guard) over(conn connMethods, form session.Form) *guardedConn {
-	return &guardedConn{connMethods: conn, guard: g, form: form}
+func (g *guard) wrap(conn connMethods, form session.Form) *guardedConn {
+	c := &guardedConn{connMethods: conn, guard: g, form: form, txGuard: newTxGuard(&g.tx, conn)}
+	c.results.tx = &c.txGuard
+	return c
 }
 
 // effectOf returns what a query can do to a session.
 func (g *guard) effectOf(query string) sqltext.Effect {
-	e := sqltext.EffectOf(query, g.multiStatements)
+	e := sqltext.EffectOf(query, g.tx.multiStatements)
 	if g.chains { // with completion_type each COMMIT and ROLLBACK can open a transaction
 		if lower := strings.ToLower(query); strings.Contains(lower, "commit") || strings.Contains(lower, "rollback") {
 			e |= sqltext.Opaque
@@ -112,6 +114,9 @@ type guardedConn struct {
 	restoreAlways      bool      // a statement was prepared that changes it, and can run at any time
 	discard            bool      // no SET restores the session: never pool it again
 	autocommitMayBeOff bool
+
+	txGuard            // watches tx
+	results rowsSupply // and its queries
 }
 
 var _ interface {
@@ -119,8 +124,12 @@ var _ interface {
 	Unwrap() driver.Conn
 } = (*guardedConn)(nil)
 
-// Unwrap returns the connection below. The guard does not see what is sent there.
-func (c *guardedConn) Unwrap() driver.Conn { return c.connMethods }
+// Unwrap returns the connection below. The guard does not see what is sent there,
+// and so it does not watch a transaction any longer.
+func (c *guardedConn) Unwrap() driver.Conn {
+	c.watch = watchNothing
+	return c.connMethods
+}
 
 // notice notes what a query that is about to run can do. The query can do so even
 // if it fails, or if its answer is lost.
@@ -185,39 +194,82 @@ func (c *guardedConn) ResetSession(ctx context.Context) error {
 }
 
 func (c *guardedConn) Exec(query string, args []driver.Value) (driver.Result, error) {
+	if err := c.mayRun(context.Background(), query); err != nil {
+		return nil, err
+	}
 	c.notice(query)
-	return c.connMethods.Exec(query, args)
+	result, err := c.connMethods.Exec(query, args)
+	return resultOf(result, c.ran(query, err))
 }
 
 func (c *guardedConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	if err := c.mayRun(ctx, query); err != nil {
+		return nil, err
+	}
 	if c.guard.autocommits && (query == sysvar.AutocommitOff || query == sysvar.AutocommitOn) {
 		c.autocommitMayBeOff = true
 		result, err := c.connMethods.ExecContext(ctx, query, args)
 		c.autocommitMayBeOff = err != nil || query == sysvar.AutocommitOff
-		return result, err
+		return resultOf(result, c.ran(query, err))
 	}
 	c.notice(query)
-	return c.connMethods.ExecContext(ctx, query, args)
+	result, err := c.connMethods.ExecContext(ctx, query, args)
+	return resultOf(result, c.ran(query, err))
 }
 
 func (c *guardedConn) Query(query string, args []driver.Value) (driver.Rows, error) {
+	if err := c.mayRun(context.Background(), query); err != nil {
+		return nil, err
+	}
 	c.notice(query)
-	return c.connMethods.Query(query, args)
+	rows, err := c.connMethods.Query(query, args)
+	return c.results.watch(query, rows, err)
 }
 
 func (c *guardedConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	if err := c.mayRun(ctx, query); err != nil {
+		return nil, err
+	}
 	c.notice(query)
-	return c.connMethods.QueryContext(ctx, query, args)
+	rows, err := c.connMethods.QueryContext(ctx, query, args)
+	return c.results.watch(query, rows, err)
 }
 
 func (c *guardedConn) Prepare(query string) (driver.Stmt, error) {
+	if err := c.mayRun(context.Background(), ""); err != nil {
+		return nil, err
+	}
 	c.noticePrepared(query)
-	return c.connMethods.Prepare(query)
+	stmt, err := c.connMethods.Prepare(query)
+	return c.prepared(query, stmt, err)
 }
 
 func (c *guardedConn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	if err := c.mayRun(ctx, ""); err != nil {
+		return nil, err
+	}
 	c.noticePrepared(query)
-	return c.connMethods.PrepareContext(ctx, query)
+	stmt, err := c.connMethods.PrepareContext(ctx, query)
+	return c.prepared(query, stmt, err)
+}
+
+// prepared returns a statement under watch: it can run in any later transaction.
+func (c *guardedConn) prepared(query string, stmt driver.Stmt, err error) (driver.Stmt, error) {
+	if err != nil {
+		if c.watch != watchNothing {
+			c.failed(err, true) // preparing a statement commits nothing
+		}
+		return nil, err
+	}
+	return &guardedStmt{Stmt: stmt, results: &c.results, query: query}, nil
+}
+
+func (c *guardedConn) Ping(ctx context.Context) error {
+	err := c.connMethods.Ping(ctx)
+	if err != nil && c.watch != watchNothing {
+		c.failed(err, true) // a Galera node reports a conflict here
+	}
+	return err
 }
 
 func (c *guardedConn) Begin() (driver.Tx, error) {
@@ -243,6 +295,7 @@ func (c *guardedConn) began(tx driver.Tx, err error, level sql.IsolationLevel) (
 		return tx, nil
 	}
 	c.tx = tx
+	c.begun()
 	return (*guardedTx)(c), nil
 }
 
@@ -250,7 +303,25 @@ func (c *guardedConn) began(tx driver.Tx, err error, level sql.IsolationLevel) (
 // it costs no allocation.
 type guardedTx guardedConn
 
-func (t *guardedTx) Commit() error { return t.end(driver.Tx.Commit) }
+// Commit rolls back instead if the server has ended the transaction: on MySQL 5.6
+// and MariaDB 10.5 a new one is open, with the statements after the error in it.
+func (t *guardedTx) Commit() error {
+	if t.tx == nil {
+		return sql.ErrTxDone
+	}
+	c := (*guardedConn)(t)
+	switch err := c.mayRun(context.Background(), "COMMIT"); {
+	case err == nil:
+		return t.end(driver.Tx.Commit)
+	case c.lost != nil:
+		_ = t.end(driver.Tx.Rollback)
+		return err
+	default: // nobody knows; closing the connection ends the transaction
+		t.discard = true
+		_ = t.end(driver.Tx.Rollback)
+		return err
+	}
+}
 
 func (t *guardedTx) Rollback() error { return t.end(driver.Tx.Rollback) }
 
@@ -260,6 +331,7 @@ func (t *guardedTx) end(how func(driver.Tx) error) error {
 	}
 	err := how(t.tx)
 	t.tx = nil
+	t.over()
 	if err != nil || t.guard.chains {
 		t.discard = true // nobody knows whether a transaction is open
 	}

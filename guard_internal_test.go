@@ -47,7 +47,7 @@ func guardOf(t *testing.T, conn *troubledConn, dsn string, opts ...Option) *guar
 		t.Fatal(failure.Err)
 	}
 	conn.sent, conn.exec, conn.bounded = sent, exec, false
-	return s.guard.over(conn, form)
+	return s.guard.wrap(conn, form)
 }
 
 var serializable = driver.TxOptions{Isolation: driver.IsolationLevel(sql.LevelSerializable)}
@@ -160,7 +160,7 @@ func BenchmarkGuard(b *testing.B) {
 	bare := &quietConn{}
 	for name, conn := range map[string]connMethods{
 		"bare":  bare,
-		"guard": testConnector(b, "/?multiStatements=true&guard=true").guard.over(bare, session.Form{}),
+		"guard": testConnector(b, "/?multiStatements=true&guard=true").guard.wrap(bare, session.Form{}),
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()

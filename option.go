@@ -106,12 +106,19 @@ func WithVerify(on bool) Option {
 	}
 }
 
-// WithGuard keeps a pooled session as it was prepared: its isolation level, its
-// binlog format and the DSN's variables. If a user ran a SET, the one SET of the
-// preparation is sent again when the connection next leaves the pool. The
-// default is false. A query costs no extra allocation and no extra round trip. A
-// checkout costs one round trip after such a statement; once a connection has
-// prepared one, each checkout does.
+// WithGuard keeps transactions whole, and pooled sessions as they were prepared.
+// The default is false. A query costs no extra allocation and no extra round trip.
+//
+// If the server ends a transaction of BeginTx by an error, such as a deadlock
+// (1213), each later statement in it is refused without being sent, and Commit
+// rolls back: both return [ErrTransactionLost], with the server's error in it.
+// Without the guard the server would run these statements on their own, and
+// answer COMMIT with OK. The document docs/guard.md has the details.
+//
+// If a user ran a SET, the one SET of the preparation is sent again when the
+// connection next leaves the pool. That keeps the isolation level, the binlog
+// format and the DSN's variables. A checkout costs one round trip after such a
+// statement; once a connection has prepared one, each checkout does.
 //
 // A connection is closed instead of pooled again if no SET can restore its
 // session:

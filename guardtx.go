@@ -1,0 +1,252 @@
+package mysqlinit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"strings"
+	"sync/atomic"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/mysqlinit/mysqlinit/internal/driverconn"
+	"github.com/mysqlinit/mysqlinit/internal/sqltext"
+	"github.com/mysqlinit/mysqlinit/internal/txlost"
+)
+
+// watchLevel is how closely a transaction of BeginTx is watched.
+type watchLevel byte
+
+const (
+	watchNothing watchLevel = iota // there is none, or the guard stands down until it ends
+	watchErrors                    // only for errors that always end a transaction
+	watchFlags                     // for these, and for the server's status flags
+)
+
+// txGuard watches the transactions of BeginTx on one connection. On the way that
+// goes well a statement costs it a comparison and a look at the flags.
+type txGuard struct {
+	*txFacts
+	conn  connMethods
+	flags statusFlags // of conn
+
+	watch watchLevel
+	doubt *mysql.MySQLError // has perhaps ended the transaction: PING before the next statement
+	lost  error             // a *lostError: the transaction is over, and nothing runs in it
+}
+
+// txFacts are what the guards of a Connector's connections share.
+type txFacts struct {
+	multiStatements bool // a query can be several statements
+	logger          *slog.Logger
+	group           membership
+}
+
+func newTxGuard(facts *txFacts, conn connMethods) txGuard {
+	return txGuard{txFacts: facts, conn: conn, flags: flagsOf(conn)}
+}
+
+// errDuplicateEntry is ER_DUP_ENTRY. It never ends a transaction, and code that
+// races to create a row meets it all the time.
+const errDuplicateEntry = 1062
+
+// lostError refuses a statement of a transaction that the server has ended.
+type lostError struct {
+	cause *mysql.MySQLError // what ended the transaction; nil if no error said so
+}
+
+func (e *lostError) Error() string {
+	text := "mysqlinit: " + txlost.Err.Error() + "; roll back, and run the whole transaction again"
+	if e.cause == nil {
+		return text + " (no error said why)"
+	}
+	return fmt.Sprintf("%s. An earlier statement failed with the reason, and its error was not returned: %v", text, e.cause)
+}
+
+func (e *lostError) Is(target error) bool { return target == ErrTransactionLost }
+
+// Unwrap returns the error that ended the transaction, for code that retries by
+// its number.
+func (e *lostError) Unwrap() error {
+	if e.cause == nil {
+		return nil
+	}
+	return e.cause
+}
+
+// begun begins to watch a transaction. If the flags do not show it, they will not
+// show its end either: a proxy in between can lack them.
+func (g *txGuard) begun() {
+	g.over()
+	g.watch = watchErrors
+	if g.flags.known() && g.flags.inTransaction() {
+		g.watch = watchFlags
+	}
+}
+
+// over ends the watch, because the transaction has ended.
+func (g *txGuard) over() { g.watch, g.doubt, g.lost = watchNothing, nil, nil }
+
+// mayRun is asked before each statement of a transaction, and before COMMIT. It
+// returns an error if the transaction is lost.
+func (g *txGuard) mayRun(ctx context.Context, query string) error {
+	if g.watch == watchNothing {
+		return nil
+	}
+	if g.lost == nil && sqltext.IsSavepoint(query) {
+		if err := g.touchGroup(ctx); err != nil {
+			return err
+		}
+	}
+	if g.doubt != nil && g.lost == nil {
+		if err := g.resolveDoubt(ctx); err != nil {
+			return err
+		}
+	}
+	return g.lost
+}
+
+// resolveDoubt asks the server for its status flags. The doubt stays if the
+// server does not answer.
+func (g *txGuard) resolveDoubt(ctx context.Context) error {
+	err := g.conn.Ping(ctx)
+	if err != nil {
+		g.failed(err, true)
+		if g.lost != nil {
+			return g.lost
+		}
+		return err
+	}
+	if !g.flags.inTransaction() {
+		g.lose(g.doubt)
+	}
+	g.doubt = nil
+	return nil
+}
+
+// ran is told of the end of each statement, and returns the error that the user
+// gets. It reads the text only if something is wrong.
+func (g *txGuard) ran(query string, err error) error {
+	switch {
+	case g.watch == watchNothing:
+	case err != nil:
+		g.failed(err, g.watch == watchFlags && g.staysInside(query))
+	case g.watch == watchFlags && !g.flags.inTransaction():
+		if g.staysInside(query) { // it was lost before, and this statement ran outside of it
+			g.lose(nil)
+			return g.lost
+		}
+		g.standDown(query)
+	}
+	return err
+}
+
+func (g *txGuard) staysInside(query string) bool {
+	return sqltext.StaysInside(query, g.multiStatements)
+}
+
+// failed notes a statement's error. If the statement could have committed, it has
+// perhaps done so in spite of its error, as CREATE TABLE does with error 1050.
+// From then on the flags prove nothing.
+func (g *txGuard) failed(err error, staysInside bool) {
+	serverErr, ok := errors.AsType[*mysql.MySQLError](err)
+	switch {
+	case !ok: // not sent, or the connection is gone and the transaction with it
+	case txlost.Ends(serverErr):
+		g.lose(serverErr)
+	case serverErr.Number == errDuplicateEntry, g.watch != watchFlags:
+	case !staysInside:
+		g.watch = watchErrors
+		g.doubt = nil
+	case g.doubt == nil:
+		g.doubt = serverErr
+	}
+}
+
+func (g *txGuard) lose(cause *mysql.MySQLError) {
+	if g.lost == nil {
+		g.lost = &lostError{cause}
+	}
+}
+
+// standDown ends the watch over a transaction that a statement has committed by
+// itself, as DDL does.
+func (g *txGuard) standDown(query string) {
+	g.watch = watchNothing
+	level, why := slog.LevelDebug, "mysqlinit: a statement has committed the transaction that it ran in; the guard does not watch the rest"
+	if fields := strings.Fields(query); len(fields) > 0 && strings.EqualFold(fields[0], "CALL") {
+		// A handler in the procedure can have caught a deadlock, which looks the same.
+		level, why = slog.LevelWarn, "mysqlinit: a procedure has ended the transaction that it was called in, by a COMMIT or by an error that it caught; the guard does not watch the rest"
+	}
+	if logger := g.logger; logger.Enabled(context.Background(), level) {
+		logger.Log(context.Background(), level, why, slog.String("statement", sqltext.Mask(query)))
+	}
+}
+
+// membership is whether a server belongs to a group of Group Replication.
+type membership struct{ learned atomic.Int32 }
+
+const (
+	notLearned int32 = iota
+	noMember
+	isMember
+)
+
+// touchGroup lets InnoDB take part in a transaction on a member of a group
+// before a SAVEPOINT does. If another member's change has rolled the transaction
+// back, InnoDB's next statement says so. A SAVEPOINT does not ask InnoDB: it
+// succeeds, hides the loss, and COMMIT answers OK (seen on MySQL 9.7).
+func (g *txGuard) touchGroup(ctx context.Context) error {
+	m := &g.group
+	if m.learned.Load() == notLearned {
+		_, err := driverconn.QueryRow(ctx, g.conn, "SELECT @@GLOBAL.group_replication_group_name", 1)
+		_, answered := errors.AsType[*mysql.MySQLError](err)
+		switch {
+		case err == nil:
+			m.learned.Store(isMember)
+		case answered: // 1193: the plugin is not there
+			m.learned.Store(noMember)
+		default:
+			return err
+		}
+	}
+	if m.learned.Load() == noMember {
+		return nil
+	}
+	// The tables under this view are InnoDB's. It has no rows to send.
+	if err := driverconn.Exec(ctx, g.conn, "SELECT 1 FROM information_schema.schemata LIMIT 0"); err != nil {
+		g.failed(err, true)
+		if g.lost == nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// statusFlags are the server's status flags in the MySQL driver's connection,
+// which it keeps from the last packet that had some. The field is not exported;
+// reflection can read it. The zero value is of a connection that has none.
+type statusFlags struct{ field reflect.Value }
+
+// statusInTransaction is SERVER_STATUS_IN_TRANS of the protocol.
+const statusInTransaction = 1
+
+func flagsOf(conn connMethods) statusFlags {
+	v := reflect.ValueOf(conn)
+	if v.Kind() != reflect.Pointer || v.Type().Elem().PkgPath() != driverPackage || v.Type().Elem().Kind() != reflect.Struct {
+		return statusFlags{}
+	}
+	field := v.Elem().FieldByName("status")
+	if !field.IsValid() || field.Kind() != reflect.Uint16 {
+		return statusFlags{}
+	}
+	return statusFlags{field}
+}
+
+var driverPackage = reflect.TypeFor[mysql.Config]().PkgPath()
+
+func (f statusFlags) known() bool { return f.field.IsValid() }
+
+func (f statusFlags) inTransaction() bool { return f.field.Uint()&statusInTransaction != 0 }
