@@ -130,9 +130,11 @@ func sessionConfig(s settings, ours params) session.Config {
 	return session.Config{
 		Isolation:    s.level(),
 		Binlog:       s.binlog.value.config(),
+		LevelAfter:   ours.levelAfter,
 		Variables:    ours.variables,
 		SentByDriver: ours.sentByDriver,
 		InitCommands: s.initCommands,
+		Multi:        ours.multiStatements,
 		Verify:       s.verify.value,
 		Logger:       s.loggerOrNone(),
 	}

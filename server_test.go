@@ -24,6 +24,36 @@ import (
 
 // The tests in this file are about the answers of real servers.
 
+// No system variable of a real server is taken for a misspelt key.
+func TestServersVariablesAreNoMisspellings(t *testing.T) {
+	onBoth(t, testserver.Config{}, func(t *testing.T, s *testserver.Server) {
+		plain, err := sql.Open("mysql", s.DSN(testserver.Root, ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer plain.Close()
+		rows, err := plain.QueryContext(t.Context(), "SHOW VARIABLES")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer rows.Close()
+		variables := 0
+		for rows.Next() {
+			var name, value string
+			if err := rows.Scan(&name, &value); err != nil {
+				t.Fatal(err)
+			}
+			variables++
+			if _, err := (&mysqlinit.Driver{}).OpenConnector("/?" + name + "=1"); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := rows.Err(); err != nil || variables < 300 {
+			t.Errorf("read %d variables, %v", variables, err)
+		}
+	})
+}
+
 func readVariable(t *testing.T, db *sql.DB, expr string) (value string) {
 	t.Helper()
 	if err := db.QueryRowContext(t.Context(), "SELECT "+expr).Scan(&value); err != nil {
