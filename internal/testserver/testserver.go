@@ -40,7 +40,7 @@ Or use your own server: for the tests set ` + EnvDSN + ` to its DSN, for the dem
 // program.
 var ErrNoMySQL = errors.New(`no MySQL server program (mysqld) was found. On Debian
   sh internal/testserver/fetch.sh mysql
-fetches one into your cache folder, as make test does. Elsewhere put one on the PATH.`)
+fetches one into your cache folder, as make test does. Elsewhere put one on the PATH`)
 
 // Accounts of every server. None has a password.
 const (
