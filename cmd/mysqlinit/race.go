@@ -13,8 +13,9 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-// race plays all four acts. It reports whether the prepared driver kept its
-// promise: it lost no transaction to a row that the transaction could not see.
+// race plays all five acts. It reports whether this driver kept its promises: it
+// lost no transaction to a row that the transaction could not see, and with the
+// guard it left none half committed.
 func race(ctx context.Context, out *screen, dsn string, workers, keys int) (kept bool, err error) {
 	where := "your server"
 	if dsn == "" {
@@ -71,5 +72,9 @@ func race(ctx context.Context, out *screen, dsn string, workers, keys int) (kept
 	if err != nil {
 		return false, err
 	}
-	return kept, st.price(ctx)
+	if err := st.price(ctx); err != nil {
+		return false, err
+	}
+	whole, err := st.half(ctx, dsn)
+	return kept && whole, err
 }
