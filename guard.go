@@ -17,7 +17,7 @@ import (
 // guard is what all guarded connections of a Connector share.
 type guard struct {
 	session     *session.Session
-	timeout     time.Duration // bounds each restoring of a session; 0 is none
+	timeout     time.Duration // bounds each restoring of a session; 0 means no bound
 	repeatable  bool          // the SET alone makes a session again what Prepare made it
 	autocommits bool          // autocommit is the server's default, which is on: nothing here sets it
 	chains      bool          // a COMMIT can open a transaction: completion_type is set

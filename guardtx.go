@@ -20,7 +20,7 @@ import (
 type watchLevel byte
 
 const (
-	watchNothing watchLevel = iota // there is none, or the guard stands down until it ends
+	watchNothing watchLevel = iota // no transaction is open, or the guard stands down until it ends
 	watchErrors                    // only for errors that always end a transaction
 	watchFlags                     // for these, and for the server's status flags
 )
@@ -126,7 +126,7 @@ func (g *txGuard) resolveDoubt(ctx context.Context) error {
 	return nil
 }
 
-// ran is told of the end of each statement, and returns the error that the user
+// ran is called at the end of each statement, and returns the error that the user
 // gets. It reads the text only if something is wrong.
 func (g *txGuard) ran(query string, err error) error {
 	switch {
