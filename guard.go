@@ -16,34 +16,28 @@ import (
 
 // guard is what all guarded connections of a Connector share.
 type guard struct {
-	session     *session.Session
-	timeout     time.Duration // bounds each restoring of a session; 0 means no bound
-	repeatable  bool          // the SET alone makes a session again what Prepare made it
-	autocommits bool          // autocommit is the server's default, which is on: nothing here sets it
-	chains      bool          // a COMMIT can open a transaction: completion_type is set
-	tx          txFacts       // for the guards of transactions
+	session          *session.Session
+	timeout          time.Duration // bounds each restoring of a session; 0 means no bound
+	repeatable       bool          // the SET alone makes a session again what Prepare made it
+	setsUserVariable bool          // the SET sets one, which any statement can assign
+	chains           bool          // a COMMIT can open a transaction: completion_type is set
+	tx               txFacts       // for the guards of transactions
 }
 
 func newGuard(s *session.Session, timeout time.Duration, of params) *guard {
 	g := &guard{
-		session:     s,
-		timeout:     timeout,
-		repeatable:  !of.changedByCallback && setIsRepeatable(s.Config),
-		autocommits: of.origin != foreign && !of.changedByCallback,
-		tx:          txFacts{multiStatements: of.multiStatements, logger: s.Logger},
+		session:          s,
+		timeout:          timeout,
+		repeatable:       !of.changedByCallback && setIsRepeatable(s.Config),
+		setsUserVariable: slices.ContainsFunc(variablesOf(s.Config), sysvar.Variable.OfUser),
+		tx:               txFacts{multiStatements: of.multiStatements, logger: s.Logger},
 	}
-	for _, v := range slices.Concat(s.Variables, s.SentByDriver) {
-		switch v.BareName() {
-		case "autocommit":
-			g.autocommits = false
-		case "completion_type":
+	for _, v := range variablesOf(s.Config) {
+		if v.BareName() == "completion_type" && !isWord(v.Value, "0", "NO_CHAIN") {
 			g.chains = true
 		}
 	}
 	for _, command := range s.InitCommands {
-		if sqltext.EffectOf(command, true)&(sqltext.Irreversible|sqltext.Opaque) != 0 {
-			g.autocommits = false
-		}
 		if strings.Contains(strings.ToLower(command), "completion_type") {
 			g.chains = true
 		}
@@ -51,34 +45,50 @@ func newGuard(s *session.Session, timeout time.Duration, of params) *guard {
 	return g
 }
 
+// variablesOf returns all variables of the DSN, whoever sends them first.
+func variablesOf(c session.Config) []sysvar.Variable {
+	return slices.Concat(c.Variables, c.SentByDriver)
+}
+
+// isWord reports whether a value is one of some words in capitals.
+func isWord(value string, words ...string) bool { return slices.Contains(words, sysvar.Word(value)) }
+
 // setIsRepeatable reports whether the SET gives the same session whatever the
 // session is, and no init command has changed what it sets.
 func setIsRepeatable(c session.Config) bool {
-	variables := slices.Concat(c.Variables, c.SentByDriver)
-	own := []sysvar.Variable{{Value: c.Isolation.Expr}, {Value: c.Binlog.Format}}
-	for _, v := range append(own, variables...) {
+	variables := variablesOf(c)
+	for _, v := range append(variables, sysvar.Variable{Value: c.Isolation.Expr}, sysvar.Variable{Value: c.Binlog.Format}) {
+		if !v.IsConstant() || v.Varies() {
+			return false
+		}
 		// With autocommit off a transaction can be open, which the SET leaves open.
-		if !v.IsConstant() || v.ReadsClock() || v.BareName() == "autocommit" {
+		if v.BareName() == "autocommit" && !isWord(v.Value, "1", "ON", "TRUE") {
 			return false
 		}
 	}
 	for _, command := range c.InitCommands {
-		if sqltext.EffectOf(command, true)&^sqltext.SetsVariable != 0 {
+		if sqltext.EffectOf(command, true)&^sqltext.SetsVariable != 0 || len(variables) > 0 && canOverride(command, variables) {
 			return false
-		}
-		for _, v := range variables {
-			if strings.Contains(strings.ToLower(command), v.BareName()) {
-				return false
-			}
 		}
 	}
 	return true
+}
+
+// canOverride reports whether an init command can change the value of a variable
+// that the SET has set. Servers have variables with two names, such as
+// long_query_time and log_slow_query_time, and some that set another, as
+// max_join_size sets sql_big_selects. So any system variable counts.
+func canOverride(command string, variables []sysvar.Variable) bool {
+	return slices.ContainsFunc(sqltext.Assignments(command), func(a sqltext.Assignment) bool {
+		return !a.OfUser() || slices.ContainsFunc(variables, sysvar.Variable.OfUser)
+	})
 }
 
 // wrap returns the guarded form of a connection that was prepared in a form of
 // the SET.
 func (g *guard) wrap(conn connMethods, form session.Form) *guardedConn {
 	c := &guardedConn{connMethods: conn, guard: g, form: form, txGuard: newTxGuard(&g.tx, conn)}
+	c.autocommits = c.flags.Autocommit()
 	c.results.tx = &c.txGuard
 	return c
 }
@@ -86,6 +96,9 @@ func (g *guard) wrap(conn connMethods, form session.Form) *guardedConn {
 // effectOf returns what a query can do to a session.
 func (g *guard) effectOf(query string) sqltext.Effect {
 	e := sqltext.EffectOf(query, g.tx.multiStatements)
+	if g.setsUserVariable && strings.Contains(query, "@") { // as in SELECT … INTO @tenant
+		e |= sqltext.SetsVariable
+	}
 	if g.chains { // with completion_type each COMMIT and ROLLBACK can open a transaction
 		if lower := strings.ToLower(query); strings.Contains(lower, "commit") || strings.Contains(lower, "rollback") {
 			e |= sqltext.Opaque
@@ -113,6 +126,7 @@ type guardedConn struct {
 	changed            bool      // a statement has changed the session since it was last in order
 	restoreAlways      bool      // a statement was prepared that changes it, and can run at any time
 	discard            bool      // no SET restores the session: never pool it again
+	autocommits        bool      // autocommit was on when the session was prepared
 	autocommitMayBeOff bool
 
 	txGuard             // watches tx
@@ -167,8 +181,12 @@ func (c *guardedConn) note(e sqltext.Effect, query string, restorable *bool) {
 
 // IsValid reports, when a connection comes back to the pool, whether it can stay.
 func (c *guardedConn) IsValid() bool {
-	return !c.discard && !c.autocommitMayBeOff && c.tx == nil && c.connMethods.IsValid()
+	return !c.discard && !c.autocommitMayBeOff && c.tx == nil && !c.leftOpen() && c.connMethods.IsValid()
 }
+
+// leftOpen reports whether a transaction is open that no text has shown. With
+// autocommit off each statement opens one.
+func (c *guardedConn) leftOpen() bool { return c.flags.InTransaction() && c.flags.Autocommit() }
 
 // ResetSession restores the session when a connection leaves the pool again. Its
 // only error is driver.ErrBadConn: database/sql then takes another connection,
@@ -206,7 +224,7 @@ func (c *guardedConn) ExecContext(ctx context.Context, query string, args []driv
 	if err := c.mayRun(ctx, query); err != nil {
 		return nil, err
 	}
-	if c.guard.autocommits && (query == sysvar.AutocommitOff || query == sysvar.AutocommitOn) {
+	if c.autocommits && (query == sysvar.AutocommitOff || query == sysvar.AutocommitOn) {
 		c.autocommitMayBeOff = true
 		result, err := c.connMethods.ExecContext(ctx, query, args)
 		c.autocommitMayBeOff = err != nil || query == sysvar.AutocommitOff

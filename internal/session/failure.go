@@ -31,6 +31,7 @@ const (
 	errWrongType       = 1232 // ER_WRONG_TYPE_FOR_VAR
 	errReadOnlyVar     = 1238 // ER_INCORRECT_GLOBAL_LOCAL_VAR: read only, or of the other scope
 	errUnknownTimeZone = 1298 // ER_UNKNOWN_TIME_ZONE
+	errInTransaction   = 1679 // ER_INSIDE_TRANSACTION_PREVENTS_SWITCH_BINLOG_FORMAT
 	errSkipIsolation   = 8048 // ErrUnsupportedIsolationLevel of TiDB
 )
 
