@@ -34,10 +34,11 @@ faults: server mysql ## Break connections at every byte and in random order, soa
 	@binary=$$(mktemp) && cd integration/faults && $(GO) test $(RACE) -c -o $$binary . && \
 	{ $$binary -test.timeout=2h -every=1 -checkouts=100000 -callers=200 -soak=$(SOAK) -update ../../docs/reliability.md; code=$$?; rm $$binary; exit $$code; }
 
-ecosystem: server mysql ent ## Run ORMs, migrations, tracing and dialers over this driver, on both kinds of server (a minute)
+ecosystem: server mysql ent ## Run ORMs, migrations, tracing, dialers and the MySQL driver's own tests over this driver, on both kinds of server (2 minutes)
 	@cd integration/containers && $(GO) test $(RACE) -count=1 ./...
 	@binary=$$(mktemp) && cd integration/ecosystem && $(GO) test $(RACE) -tags=ecosystem -c -o $$binary . && \
 	{ $$binary -test.timeout=10m; code=$$?; rm $$binary; exit $$code; }
+	@cd integration/driversuite && $(GO) test -tags=ecosystem -count=1
 
 lint: ent ## Check with gofmt, go vet (also for other systems), staticcheck and go mod tidy
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not gofmt'ed: $$unformatted"; exit 1; fi

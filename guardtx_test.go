@@ -54,15 +54,12 @@ func (h hazard) deadlock(t *testing.T, touch func() error) error {
 		_, err := other.ExecContext(t.Context(), touchOne)
 		waited <- err
 	}()
-	for {
-		var waiting int
-		if err := h.root.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'").Scan(&waiting); err != nil {
+	// Not from information_schema.innodb_trx, which is renewed only if nobody has read
+	// it for 100 ms.
+	for waiting := "0"; waiting == "0"; time.Sleep(10 * time.Millisecond) {
+		if err := h.root.QueryRowContext(t.Context(), "SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'").Scan(new(string), &waiting); err != nil {
 			t.Fatal(err)
 		}
-		if waiting > 0 {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	lost := touch()
 	if err := <-waited; err != nil {
