@@ -274,7 +274,7 @@ func (c *guardedConn) PrepareContext(ctx context.Context, query string) (driver.
 func (c *guardedConn) prepared(query string, stmt driver.Stmt, err error) (driver.Stmt, error) {
 	if err != nil {
 		if c.watch != watchNothing {
-			c.failed(err, true) // preparing a statement commits nothing
+			c.failed(err, commitsNothing)
 		}
 		return nil, err
 	}
@@ -284,7 +284,7 @@ func (c *guardedConn) prepared(query string, stmt driver.Stmt, err error) (drive
 func (c *guardedConn) Ping(ctx context.Context) error {
 	err := c.connMethods.Ping(ctx)
 	if err != nil && c.watch != watchNothing {
-		c.failed(err, true) // a Galera node reports a conflict here
+		c.failed(err, commitsNothing) // a Galera node reports a conflict here
 	}
 	return err
 }

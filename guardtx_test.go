@@ -239,7 +239,7 @@ func TestGuardStandsDownAfterDDL(t *testing.T) {
 		for _, ddl := range []struct {
 			statement string
 			fails     uint16
-		}{{"CREATE TABLE migrated (id INT)", 0}, {"CREATE TABLE hazard (id INT)", 1050}, {"ALTER TABLE nothing ADD x INT", 1146}, {"DROP TABLE nothing", 1051}} {
+		}{{"CREATE TABLE migrated (id INT)", 0}, {"CREATE TABLE hazard (id INT)", 1050}, {"ALTER TABLE nothing ADD x INT", 1146}, {"DROP TABLE nothing", 1051}, {"CREATE UNIQUE INDEX twice ON hazard (entry)", 1062}} {
 			tx, err := db.BeginTx(t.Context(), nil)
 			if err != nil {
 				t.Fatal(err)
