@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -147,7 +148,7 @@ func (c *guardedConn) Unwrap() driver.Conn {
 
 // notice notes what a query that is about to run can do. The query can do so even
 // if it fails, or if its answer is lost.
-func (c *guardedConn) notice(query string) {
+func (c *guardedConn) notice(ctx context.Context, query string) {
 	if e := c.guard.effectOf(query); e != 0 {
 		if c.tx != nil {
 			if e&sqltext.Opaque != 0 {
@@ -156,19 +157,22 @@ func (c *guardedConn) notice(query string) {
 			e &^= sqltext.Opaque      // the end of BeginTx's transaction ends what was opened
 			e |= sqltext.SetsVariable // and the SET restores what a procedure set
 		}
-		c.note(e, query, &c.changed)
+		c.note(ctx, e, query, &c.changed)
 	}
 }
 
 // noticePrepared notes what a prepared query can do whenever it runs, even after
 // the end of the transaction that it was prepared in.
-func (c *guardedConn) noticePrepared(query string) {
+func (c *guardedConn) noticePrepared(ctx context.Context, query string) {
 	if e := c.guard.effectOf(query); e != 0 {
-		c.note(e, query, &c.restoreAlways)
+		c.note(ctx, e, query, &c.restoreAlways)
 	}
 }
 
-func (c *guardedConn) note(e sqltext.Effect, query string, restorable *bool) {
+func (c *guardedConn) note(ctx context.Context, e sqltext.Effect, query string, restorable *bool) {
+	if noticed, ok := ctx.Value(preparation{}).(*bool); ok {
+		*noticed = true
+	}
 	if e&(sqltext.Opaque|sqltext.Irreversible) == 0 && c.guard.restores(e, c.form) {
 		*restorable = true
 		return
@@ -178,6 +182,13 @@ func (c *guardedConn) note(e sqltext.Effect, query string, restorable *bool) {
 	}
 	c.discard = true
 }
+
+// preparation is the key of a *bool in the context in which a Connector of Wrap
+// prepares a connection. A guard that is somewhere below it, in a wrapper whose
+// type does not show it, sets the bool.
+type preparation struct{}
+
+var errGuardBelow = errors.New("mysqlinit: Wrap: the connector already has a guard, which would restore its session instead of this one: give WithGuard to Wrap instead")
 
 // IsValid reports, when a connection comes back to the pool, whether it can stay.
 func (c *guardedConn) IsValid() bool {
@@ -215,7 +226,7 @@ func (c *guardedConn) Exec(query string, args []driver.Value) (driver.Result, er
 	if err := c.mayRun(context.Background(), query); err != nil {
 		return nil, err
 	}
-	c.notice(query)
+	c.notice(context.Background(), query)
 	result, err := c.connMethods.Exec(query, args)
 	return resultOf(result, c.ran(query, err))
 }
@@ -230,7 +241,7 @@ func (c *guardedConn) ExecContext(ctx context.Context, query string, args []driv
 		c.autocommitMayBeOff = err != nil || query == sysvar.AutocommitOff
 		return resultOf(result, c.ran(query, err))
 	}
-	c.notice(query)
+	c.notice(ctx, query)
 	result, err := c.connMethods.ExecContext(ctx, query, args)
 	return resultOf(result, c.ran(query, err))
 }
@@ -239,7 +250,7 @@ func (c *guardedConn) Query(query string, args []driver.Value) (driver.Rows, err
 	if err := c.mayRun(context.Background(), query); err != nil {
 		return nil, err
 	}
-	c.notice(query)
+	c.notice(context.Background(), query)
 	rows, err := c.connMethods.Query(query, args)
 	return c.results.rows(query, rows, err)
 }
@@ -248,7 +259,7 @@ func (c *guardedConn) QueryContext(ctx context.Context, query string, args []dri
 	if err := c.mayRun(ctx, query); err != nil {
 		return nil, err
 	}
-	c.notice(query)
+	c.notice(ctx, query)
 	rows, err := c.connMethods.QueryContext(ctx, query, args)
 	return c.results.rows(query, rows, err)
 }
@@ -257,7 +268,7 @@ func (c *guardedConn) Prepare(query string) (driver.Stmt, error) {
 	if err := c.mayRun(context.Background(), ""); err != nil {
 		return nil, err
 	}
-	c.noticePrepared(query)
+	c.noticePrepared(context.Background(), query)
 	stmt, err := c.connMethods.Prepare(query)
 	return c.prepared(query, stmt, err)
 }
@@ -266,7 +277,7 @@ func (c *guardedConn) PrepareContext(ctx context.Context, query string) (driver.
 	if err := c.mayRun(ctx, ""); err != nil {
 		return nil, err
 	}
-	c.noticePrepared(query)
+	c.noticePrepared(ctx, query)
 	stmt, err := c.connMethods.PrepareContext(ctx, query)
 	return c.prepared(query, stmt, err)
 }
@@ -303,7 +314,7 @@ func (c *guardedConn) began(tx driver.Tx, err error, level sql.IsolationLevel) (
 	if err != nil {
 		if level != sql.LevelDefault {
 			// The driver has set the level of the next transaction, which did not begin.
-			c.note(sqltext.SetsIsolation, "SET TRANSACTION ISOLATION LEVEL", &c.changed)
+			c.note(context.Background(), sqltext.SetsIsolation, "SET TRANSACTION ISOLATION LEVEL", &c.changed)
 		}
 		return tx, err
 	}

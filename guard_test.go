@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+	"github.com/ngrok/sqlmw"
 
 	"github.com/mysqlinit/mysqlinit"
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
@@ -722,6 +723,38 @@ func TestWrapRefusesAGuardedConnector(t *testing.T) {
 	inner := wrap(t, &fakeConnector{}, mysqlinit.WithGuard(true))
 	if _, err := mysqlinit.Wrap(inner); err == nil || !strings.Contains(err.Error(), "give WithGuard to Wrap") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A wrapper hides what it wraps.
+func TestWrapRefusesAGuardInsideAWrapper(t *testing.T) {
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
+	connector := func(d driver.Driver, params string) driver.Connector {
+		t.Helper()
+		c, err := sqlmw.Driver(d, sqlmw.NullInterceptor{}).(driver.DriverContext).OpenConnector(s.DSN(testserver.Root, params))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	ours := &mysqlinit.Driver{}
+	for name, test := range map[string]struct {
+		parent driver.Connector
+		opts   []mysqlinit.Option
+		works  bool
+	}{
+		"a guard":                       {connector(ours, "guard=true"), nil, false},
+		"two guards":                    {connector(ours, "guard=true"), []mysqlinit.Option{mysqlinit.WithGuard(true)}, false},
+		"a guard, only an init command": {connector(ours, "guard=true"), []mysqlinit.Option{mysqlinit.WithIsolation(0), mysqlinit.WithBinlog(mysqlinit.BinlogServer), mysqlinit.WithInitCommand("SET @a = 1")}, false},
+		"a guard, two wrappers":         {connector(sqlmw.Driver(ours, sqlmw.NullInterceptor{}), "guard=true"), nil, false},
+		"no guard":                      {connector(ours, ""), []mysqlinit.Option{mysqlinit.WithGuard(true)}, true},
+		"no preparation above":          {connector(ours, "guard=true"), []mysqlinit.Option{mysqlinit.WithIsolation(0), mysqlinit.WithBinlog(mysqlinit.BinlogServer)}, true},
+	} {
+		db := sql.OpenDB(wrap(t, test.parent, test.opts...))
+		defer db.Close()
+		if err := db.PingContext(t.Context()); (err == nil) != test.works || err != nil && !strings.Contains(err.Error(), "give WithGuard to Wrap") {
+			t.Errorf("%s: got %v", name, err)
+		}
 	}
 }
 
