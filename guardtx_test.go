@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -256,6 +257,20 @@ func TestGuardStandsDownAfterDDL(t *testing.T) {
 	})
 }
 
+// allocsPerRun is testing.AllocsPerRun, but does not round: the guard allocates for
+// many queries at once, and under the race detector a sync.Pool forgets at random.
+func allocsPerRun(run func()) float64 {
+	const runs = 200
+	run()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range runs {
+		run()
+	}
+	runtime.ReadMemStats(&after)
+	return float64(after.Mallocs-before.Mallocs) / runs
+}
+
 func TestGuardOfATransactionCostsNothing(t *testing.T) {
 	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
 	newHazard(t, s)
@@ -266,7 +281,7 @@ func TestGuardOfATransactionCostsNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = tx.Rollback() }()
-		return testing.AllocsPerRun(200, func() { run(tx) })
+		return allocsPerRun(func() { run(tx) })
 	}
 	for name, run := range map[string]func(tx *sql.Tx){
 		"Exec": func(tx *sql.Tx) { _, _ = tx.Exec("DO 1") },
@@ -281,7 +296,7 @@ func TestGuardOfATransactionCostsNothing(t *testing.T) {
 		"interpolated": func(tx *sql.Tx) { _, _ = tx.Exec("DO ?", 1) },
 	} {
 		plain, guarded := allocations("interpolateParams=true", run), allocations("interpolateParams=true&guard=true", run)
-		if guarded > plain {
+		if guarded >= plain+0.75 { // less than one a query
 			t.Errorf("%s: %v allocations, with the guard %v", name, plain, guarded)
 		}
 	}

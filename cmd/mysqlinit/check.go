@@ -109,7 +109,7 @@ func driverRefusal(err *mysqlinit.InitError) inspect.Finding {
 		ID:       "driver-refuses",
 		Severity: inspect.Error,
 		What:     "with this DSN the driver mysqlinit returns an error instead of a connection",
-		Why:      strings.TrimPrefix(strings.TrimSuffix(err.Error(), ". Cure: "+err.Cure), "mysqlinit: "),
+		Why:      strings.TrimPrefix(strings.Replace(err.Error(), ". Cure: "+err.Cure, "", 1), "mysqlinit: "),
 		Cure:     cure,
 		Source:   docs,
 	}
