@@ -192,12 +192,17 @@ var errGuardBelow = errors.New("mysqlinit: Wrap: the connector already has a gua
 
 // IsValid reports, when a connection comes back to the pool, whether it can stay.
 func (c *guardedConn) IsValid() bool {
-	return !c.discard && !c.autocommitMayBeOff && c.tx == nil && !c.leftOpen() && c.connMethods.IsValid()
+	if c.discard || c.autocommitMayBeOff || c.tx != nil {
+		return false
+	}
+	// With autocommit off each statement opens a transaction. With it on, somebody
+	// has begun one that no text has shown, such as a COMMIT that chains.
+	if c.flags.InTransaction() && c.flags.Autocommit() {
+		c.guard.session.Logger.Debug("mysqlinit: guard will close a connection: a transaction was left open")
+		return false
+	}
+	return c.connMethods.IsValid()
 }
-
-// leftOpen reports whether a transaction is open that no text has shown. With
-// autocommit off each statement opens one.
-func (c *guardedConn) leftOpen() bool { return c.flags.InTransaction() && c.flags.Autocommit() }
 
 // ResetSession restores the session when a connection leaves the pool again. Its
 // only error is driver.ErrBadConn: database/sql then takes another connection,

@@ -41,7 +41,7 @@ func (v Variable) OfUser() bool {
 //   - a function of the time that needs no parentheses, such as CURRENT_TIMESTAMP
 //   - DEFAULT, which is the global value
 //   - an empty literal, which MariaDB takes for NULL under the sql_mode
-//     EMPTY_STRING_IS_NULL; sql_mode itself cannot be NULL
+//     EMPTY_STRING_IS_NULL; sql_mode itself is empty all the same
 //   - a value that changes only those parts of a variable that it names
 func (v Variable) Varies() bool {
 	switch name := v.BareName(); {
