@@ -3,8 +3,10 @@
 package matrix
 
 import (
+	"bytes"
 	"database/sql"
 	"errors"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -99,6 +101,31 @@ func TestVitessFindings(t *testing.T) {
 	got, report := seesOnVitess(t, keyspace, "")
 	if text := what(report, "vitess-unique-key"); !slices.Contains(got, "vitess-unique-key warning") || !strings.HasSuffix(text, ": mysqlinit_race.by_email") {
 		t.Errorf("%q: %q", got, text)
+	}
+}
+
+// The command's race plays on an unsharded keyspace. For a sharded one, where its table has
+// no vindex, it says what it needs in one line.
+func TestVitessRaceCommand(t *testing.T) {
+	dsn := servers.New(t, servers.Vitess).DSN(testserver.Root, "")
+	command := buildCommand(t)
+	output, err := exec.CommandContext(t.Context(), command, "race", dsn).Output()
+	exit, failed := errors.AsType[*exec.ExitError](err)
+	if !failed || exit.ExitCode() != 2 || bytes.Count(exit.Stderr, []byte("\n")) != 1 || !bytes.Contains(exit.Stderr, []byte("vindex")) {
+		t.Errorf("sharded: %v, %s\n%s", err, exit.Stderr, output)
+	}
+	output, err = exec.CommandContext(t.Context(), command, "race", "-workers", "8", "-keys", "20", strings.TrimSuffix(dsn, "test")+"unsharded").CombinedOutput()
+	if err != nil || !bytes.Contains(output, []byte("mysqlinit none")) {
+		t.Errorf("unsharded: %v\n%s", err, output)
+	}
+	db, err := sql.Open("mysql", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	var table string
+	if err := db.QueryRowContext(t.Context(), "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()").Scan(&table); !errors.Is(err, sql.ErrNoRows) {
+		t.Errorf("the table %s is left: %v", table, err)
 	}
 }
 
