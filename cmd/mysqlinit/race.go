@@ -65,6 +65,12 @@ func race(ctx context.Context, out *screen, dsn string, workers, keys int) (kept
 		}
 	}()
 
+	if _, err := st.plain.ExecContext(ctx, "SELECT name FROM "+st.table+" LIMIT 1"); err != nil {
+		if strings.Contains(version, "Vitess") {
+			return false, errors.New("this keyspace is sharded, so the race needs a table with a vindex, which this program cannot make: name an unsharded keyspace in the DSN")
+		}
+		return false, fmt.Errorf("reading the table that was just created: %w", err)
+	}
 	if err := st.story(ctx); err != nil {
 		return false, err
 	}

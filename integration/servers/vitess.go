@@ -1,6 +1,7 @@
 package servers
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -17,7 +18,42 @@ var Vitess = Kind{
 	Name:  "Vitess",
 	About: "Vitess 24 over MySQL 9.7, in one process (vtcombo): a keyspace of two shards, and an unsharded one for its sequence",
 	Facts: conformance.Facts{Isolation: "transaction_isolation", LogBin: true, Format: "ROW", FormatIgnored: true, Race: conformance.Vanished},
-	start: startVitess,
+	start: func(ctx context.Context, d *Deployment) error { return startVitess(ctx, d, vitessSetup{}) },
+}
+
+// VitessSettingsOff is Vitess whose vtgate passes on no SET of a variable.
+var VitessSettingsOff = Kind{
+	Name: "Vitess, system settings off",
+	start: func(ctx context.Context, d *Deployment) error {
+		return startVitess(ctx, d, vitessSetup{gate: []string{"--enable-system-settings=false"}})
+	},
+}
+
+// VitessMixed is Vitess whose first shard has the level READ COMMITTED already, as if a new
+// my.cnf had reached only its server. All shards are databases of one server here, so
+// init_connect makes the difference, for an account that it applies to.
+var VitessMixed = Kind{
+	Name: "Vitess, mixed levels",
+	start: func(ctx context.Context, d *Deployment) error {
+		return startVitess(ctx, d, vitessSetup{
+			server:  []string{"--init-connect=SET SESSION transaction_isolation = IF(DATABASE() = 'vt_test_-80', 'READ-COMMITTED', 'REPEATABLE-READ')"},
+			account: testserver.App,
+		})
+	},
+}
+
+// VitessStatement is Vitess over a server that logs in STATEMENT format.
+var VitessStatement = Kind{
+	Name: "Vitess, STATEMENT",
+	start: func(ctx context.Context, d *Deployment) error {
+		return startVitess(ctx, d, vitessSetup{server: []string{"--binlog-format=STATEMENT"}})
+	},
+}
+
+// vitessSetup is what differs from Vitess as it is installed.
+type vitessSetup struct {
+	gate, server []string // more arguments
+	account      string   // of the tablets' sessions; "" is testserver.Root
 }
 
 // The topology and its schemas. vtgate knows by which column a row of the suite's tables
@@ -43,10 +79,7 @@ keyspaces: {name: "test" shards: {name: "-80"} shards: {name: "80-"} replica_cou
 }`
 )
 
-// vitessAccounts are the names under which vtcombo connects to the server.
-var vitessAccounts = []string{"app", "appdebug", "allprivs", "dba", "filtered", "repl"}
-
-func startVitess(ctx context.Context, d *Deployment) error {
+func startVitess(ctx context.Context, d *Deployment, setup vitessSetup) error {
 	program, err := mysql97.program(ctx)
 	if err != nil {
 		return err
@@ -55,13 +88,13 @@ func startVitess(ctx context.Context, d *Deployment) error {
 	if err != nil {
 		return err
 	}
-	server, err := d.add(ctx, testserver.Config{Program: program, Binlog: "ROW", Args: []string{"--gtid-mode=ON", "--enforce-gtid-consistency=ON"}})
+	server, err := d.add(ctx, testserver.Config{Program: program, Binlog: "ROW", Args: append(setup.server, "--gtid-mode=ON", "--enforce-gtid-consistency=ON")})
 	if err != nil {
 		return err
 	}
 	err = server.exec(ctx, "CREATE DATABASE `vt_test_-80`", "CREATE DATABASE `vt_test_80-`", "CREATE DATABASE vt_unsharded_0",
 		"CREATE TABLE vt_unsharded_0.log_seq (id BIGINT PRIMARY KEY, next_id BIGINT, cache BIGINT) COMMENT 'vitess_sequence'",
-		"INSERT INTO vt_unsharded_0.log_seq VALUES (0, 1000, 100)")
+		"INSERT INTO vt_unsharded_0.log_seq VALUES (0, 1000, 100)", "GRANT ALL ON `vt\\_%`.* TO "+testserver.App)
 	if err != nil {
 		return err
 	}
@@ -71,7 +104,8 @@ func startVitess(ctx context.Context, d *Deployment) error {
 	}
 	argv := []string{filepath.Join(fetched, "vtcombo"), "--proto-topo", vitessTopology, "--schema-dir", filepath.Join(folder, "schema"),
 		"--mycnf-server-id", "1", "--tablet-types-to-wait", "PRIMARY", "--mysql-auth-server-impl", "none", "--db-charset", "utf8mb4"}
-	for _, name := range vitessAccounts {
+	argv = append(argv, "--db-app-user", cmp.Or(setup.account, testserver.Root))
+	for _, name := range []string{"appdebug", "allprivs", "dba", "filtered", "repl"} {
 		argv = append(argv, "--db-"+name+"-user", testserver.Root)
 	}
 	host, port, err := net.SplitHostPort(server.Addr)
@@ -88,7 +122,7 @@ func startVitess(ctx context.Context, d *Deployment) error {
 		host, port, _ := net.SplitHostPort(d.addr)
 		argv = append(argv, "--"+listener+"bind-address", host, "--"+listener+"port", port)
 	}
-	if d.proxy, err = testserver.StartProcess(folder, []string{"VTDATAROOT=" + folder}, argv...); err != nil {
+	if d.proxy, err = testserver.StartProcess(folder, []string{"VTDATAROOT=" + folder}, append(argv, setup.gate...)...); err != nil {
 		return err
 	}
 	return withDB(d.DSN(testserver.Root, ""), func(db *sql.DB) error {
