@@ -23,7 +23,7 @@ type Connector struct {
 	origin       origin // of parent
 	driver       *Driver
 	session      *session.Session
-	timeout      time.Duration // bounds connecting and preparing; 0 is none
+	timeout      time.Duration // bounds connecting and preparing; 0 means no bound
 	guard        *guard        // nil without WithGuard
 	interceptors []sqlmw.Interceptor
 }
@@ -133,9 +133,11 @@ func sessionConfig(s settings, ours params) session.Config {
 	return session.Config{
 		Isolation:    s.level(),
 		Binlog:       s.binlog.value.config(),
+		LevelAfter:   ours.levelAfter,
 		Variables:    ours.variables,
 		SentByDriver: ours.sentByDriver,
 		InitCommands: s.initCommands,
+		Multi:        ours.multiStatements,
 		Verify:       s.verify.value,
 		Logger:       s.loggerOrNone(),
 	}
@@ -242,7 +244,7 @@ func (c *Connector) connect(ctx context.Context, p *session.Progress) (driver.Co
 }
 
 func (c *Connector) connectParent(ctx context.Context) (conn driver.Conn, err error) {
-	if c.origin >= driverWithTLSConfig { // else the user's code takes part, whose panics the user wants to see
+	if c.origin >= driverWithTLSConfig { // otherwise the user's code takes part, and the user wants to see its panics
 		defer driverconn.RecoverMalformed(&err)
 	}
 	return c.parent.Connect(ctx)

@@ -26,6 +26,8 @@ type params struct {
 	variables []sysvar.Variable // system variables to set, in the order written
 	seen      map[string]bool   // our keys
 
+	levelAfter int // how many variables stand before the isolation level, if it is written as one
+
 	sentByDriver      []sysvar.Variable // system variables that the driver sets itself
 	changedByCallback bool              // a BeforeConnect can change any of it for one connection
 	multiStatements   bool              // a query can be several statements
@@ -38,8 +40,8 @@ type origin byte
 
 const (
 	foreign             origin = iota // a connector given to Wrap: nothing is known
-	driverWithUserCode                // the MySQL driver, with a dialer or a callback of the user's
-	driverWithTLSConfig               // the MySQL driver; its TLS config can have code of the user's in it
+	driverWithUserCode                // the MySQL driver, with the user's dialer or callback
+	driverWithTLSConfig               // the MySQL driver; its TLS config can hold the user's code
 	driverAlone                       // the MySQL driver and the net package, which heed a context
 )
 
@@ -135,13 +137,19 @@ func (p *params) addVariable(v sysvar.Variable, name sysvar.Name) error {
 			chosen = session.Isolation{Level: level}
 		}
 		p.settings.isolation = given(chosen)
+		p.levelAfter = len(p.variables)
 		return p.agree(v.Name, before)
 	case name.Bare == sysvar.BinlogFormat:
 		p.settings.binlog = given(binlog{format: v.Value})
 		return p.agree(v.Name, before)
 	}
 	// As in the driver's map, the last value of a name wins.
-	p.variables = slices.DeleteFunc(p.variables, func(other sysvar.Variable) bool { return other.Name == v.Name })
+	if i := slices.IndexFunc(p.variables, func(other sysvar.Variable) bool { return other.Name == v.Name }); i >= 0 {
+		p.variables = slices.Delete(p.variables, i, i+1)
+		if i < p.levelAfter {
+			p.levelAfter--
+		}
+	}
 	p.variables = append(p.variables, v)
 	return nil
 }
@@ -162,8 +170,8 @@ func (p *params) agree(key string, before settings) error {
 	return nil
 }
 
-// setsOurs returns the variable of ours that a value would set as well, as
-// '+00:00', tx_isolation='SERIALIZABLE' does. Sent after our own items, it would
+// setsOurs returns our own variable that a value would set as well, as '+00:00',
+// tx_isolation='SERIALIZABLE' does. Sent after our own items, it would
 // silently override them. A value that only reads such a variable is fine.
 func setsOurs(value string) string {
 	for _, a := range sqltext.Assignments("SET value = " + value) {

@@ -18,7 +18,7 @@ import (
 // guard is what all guarded connections of a Connector share.
 type guard struct {
 	session          *session.Session
-	timeout          time.Duration // bounds each restoring of a session; 0 is none
+	timeout          time.Duration // bounds each restoring of a session; 0 means no bound
 	repeatable       bool          // the SET alone makes a session again what Prepare made it
 	setsUserVariable bool          // the SET sets one, which any statement can assign
 	chains           bool          // a COMMIT can open a transaction: completion_type is set
@@ -130,8 +130,8 @@ type guardedConn struct {
 	autocommits        bool      // autocommit was on when the session was prepared
 	autocommitMayBeOff bool
 
-	txGuard            // watches tx
-	results rowsSupply // and its queries
+	txGuard             // watches tx
+	results resultWatch // and its queries
 }
 
 var _ interface {
@@ -257,7 +257,7 @@ func (c *guardedConn) Query(query string, args []driver.Value) (driver.Rows, err
 	}
 	c.notice(context.Background(), query)
 	rows, err := c.connMethods.Query(query, args)
-	return c.results.watch(query, rows, err)
+	return c.results.rows(query, rows, err)
 }
 
 func (c *guardedConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
@@ -266,7 +266,7 @@ func (c *guardedConn) QueryContext(ctx context.Context, query string, args []dri
 	}
 	c.notice(ctx, query)
 	rows, err := c.connMethods.QueryContext(ctx, query, args)
-	return c.results.watch(query, rows, err)
+	return c.results.rows(query, rows, err)
 }
 
 func (c *guardedConn) Prepare(query string) (driver.Stmt, error) {
@@ -287,21 +287,20 @@ func (c *guardedConn) PrepareContext(ctx context.Context, query string) (driver.
 	return c.prepared(query, stmt, err)
 }
 
-// prepared returns a statement under watch: it can run in any later transaction.
 func (c *guardedConn) prepared(query string, stmt driver.Stmt, err error) (driver.Stmt, error) {
 	if err != nil {
 		if c.watch != watchNothing {
-			c.failed(err, true) // preparing a statement commits nothing
+			c.failed(err, commitsNothing)
 		}
 		return nil, err
 	}
-	return &guardedStmt{Stmt: stmt, results: &c.results, query: query}, nil
+	return c.results.stmt(query, stmt), nil
 }
 
 func (c *guardedConn) Ping(ctx context.Context) error {
 	err := c.connMethods.Ping(ctx)
 	if err != nil && c.watch != watchNothing {
-		c.failed(err, true) // a Galera node reports a conflict here
+		c.failed(err, commitsNothing) // a Galera node reports a conflict here
 	}
 	return err
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-// fragments are what the texts are made of that look for a statement which
-// changes its session unnoticed.
+// fragments are the parts of the texts with which the fuzzer looks for a
+// statement that changes its session unnoticed.
 var fragments = strings.Split("SET|set |SESSION |LOCAL |@@|@@SESSION.|@@LOCAL . |tx_isolation|`tx_isolation`|TX_Isolation|binlog_format|time_zone|sql_mode|autocommit|"+
 	"=|:=|'SERIALIZABLE'|\"SERIALIZABLE\"|SERIALIZABLE|2|'STATEMENT'|MIXED|'+09:00'|'ANSI_QUOTES'|'NO_BACKSLASH_ESCAPES'|'ORACLE'|''|DEFAULT|0|1|,|;|; |"+
 	"TRANSACTION |ISOLATION |LEVEL |READ |UNCOMMITTED|ONLY|STATEMENT | FOR |SELECT 1|select|DO 1|DO |INSERT INTO keep VALUES ()|UPDATE keep SET id=1 WHERE id=1|"+
@@ -60,11 +60,11 @@ var changers = []string{
 	"SET @@SESSION.transaction_ísölation='SERIALIZABLE'",
 }
 
-// harmless are statements that come before or around one.
+// harmless are texts that come before such a statement or around it.
 var harmless = []string{"", "", "", ";", "SELECT 1;", "DO 1 ; ", "SELECT '\\';", "SELECT '\\'';';", "/* */", "-- \n", "# ;\n", "/*!99999 SELECT 1 */", "/*!99999 ' */", "SELECT 1 /*!99999 ' */;", "SELECT ';", "SELECT ';';", "(SELECT 1);", "SELECT \"'\";", "SELECT `a", "--\x7f'\n", "SELECT 1 --\xa0'\n;", "\xa0", "/*! ", "/*M!50000 ", "SELECT 1;/*! "}
 
-// dressed returns one of the changers in one of the spellings that a server may
-// take for the same. It spells the isolation variable as that server does.
+// dressed returns one of the changers in a spelling that servers might read as
+// the same statement. isolation is the server's name of that variable.
 func dressed(random *rand.Rand, isolation string) string {
 	pick := func(from []string) string { return from[random.IntN(len(from))] }
 	var b strings.Builder
@@ -85,11 +85,12 @@ func dressed(random *rand.Rand, isolation string) string {
 	return b.String()
 }
 
-// guardedPool is a pool of one connection on a server with what the texts name.
+// guardedPool opens a pool of one connection, on a server that has the table and
+// the procedures that the texts name.
 func guardedPool(tb testing.TB, mysql bool, params string) *sql.DB {
 	cfg := testserver.Config{MySQL: mysql, Binlog: "MIXED"}
 	if !mysql {
-		cfg.Args = []string{"--max-statement-time=1"} // for LOOP without an end
+		cfg.Args = []string{"--max-statement-time=1"} // ends an endless LOOP
 	}
 	s := testserver.Borrow(tb, cfg)
 	setUp, err := sql.Open("mysql", s.DSN(testserver.Root, ""))
@@ -100,7 +101,7 @@ func guardedPool(tb testing.TB, mysql bool, params string) *sql.DB {
 	for _, statement := range []string{
 		"CREATE TABLE keep (id INT AUTO_INCREMENT PRIMARY KEY) ENGINE=InnoDB",
 		"CREATE PROCEDURE drift() SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE",
-		"DROP PROCEDURE IF EXISTS mysql.drift", // Borrow leaves the database mysql as it is
+		"DROP PROCEDURE IF EXISTS mysql.drift", // of an earlier borrower: Borrow does not empty the database mysql
 		"CREATE PROCEDURE mysql.drift() SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE",
 	} {
 		if _, err := setUp.Exec(statement); err != nil {
@@ -110,8 +111,8 @@ func guardedPool(tb testing.TB, mysql bool, params string) *sql.DB {
 	return onePool(tb, s, guarded+params)
 }
 
-// checkText runs a text on the guarded connection and reads back what the next
-// user gets. It reports whether the text had changed the session.
+// checkText runs a text on the guarded connection and checks the session that
+// the next user gets. It reports whether the text changed the session.
 func checkText(tb testing.TB, db *sql.DB, text string) (changed bool) {
 	tb.Helper()
 	ctx := context.Background()
@@ -119,7 +120,7 @@ func checkText(tb testing.TB, db *sql.DB, text string) (changed bool) {
 	if err != nil {
 		tb.Fatalf("%q: %v", text, err)
 	}
-	// The whole text: what follows an error does not run.
+	// The whole text is sent as one. After an error the server skips the rest.
 	_, err = conn.ExecContext(ctx, text)
 	if _, answered := errors.AsType[*mysql.MySQLError](err); err == nil || answered {
 		left, _, err := readState(ctx, conn)
@@ -131,7 +132,7 @@ func checkText(tb testing.TB, db *sql.DB, text string) (changed bool) {
 		tb.Errorf("%q: the next user got %+v, %v", text, got, err)
 	}
 	if lower := strings.ToLower(text); strings.Contains(lower, "isolation") && !strings.Contains(lower, "session") {
-		// It may have been that of the next transaction, which no variable shows.
+		// It might have set the level of the next transaction only. No variable shows that.
 		tx, err := db.BeginTx(ctx, nil)
 		if err != nil {
 			tb.Fatalf("%q: %v", text, err)
@@ -148,7 +149,7 @@ func checkText(tb testing.TB, db *sql.DB, text string) (changed bool) {
 }
 
 func TestGuardMissesNoSpelling(t *testing.T) {
-	texts, fewest := 600, 30 // of them, so many change their session; else the test shows nothing
+	texts, fewest := 600, 30 // at least so many of the texts must change their session, else the test shows nothing
 	if testing.Short() {
 		texts, fewest = 200, 5
 	}
@@ -176,7 +177,7 @@ func TestGuardMissesNoSpelling(t *testing.T) {
 			}
 			t.Logf("%d of %d texts changed their session", changed, texts)
 			if changed < fewest {
-				t.Errorf("only %d texts changed a session: the test shows nothing", changed)
+				t.Errorf("only %d texts changed a session, want at least %d: the test shows nothing", changed, fewest)
 			}
 		})
 	}
@@ -202,7 +203,7 @@ func FuzzGuardMissesNothing(f *testing.F) {
 			}
 			text = b.String()
 		}
-		for _, word := range []string{"GLOBAL", "SHUTDOWN", "KILL"} { // what would end or change the server
+		for _, word := range []string{"GLOBAL", "SHUTDOWN", "KILL"} { // such a text could end or change the server
 			if strings.Contains(strings.ToUpper(text), word) {
 				t.Skip()
 			}

@@ -23,7 +23,7 @@ import (
 	"github.com/mysqlinit/mysqlinit/mysqltx"
 )
 
-// state is what a guarded session promises, and what decides whether it may.
+// state is what the guard promises about a session.
 type state struct {
 	isolation, binlog, timeZone, database string
 	autocommit, inTransaction             bool
@@ -31,7 +31,7 @@ type state struct {
 
 var promised = state{isolation: "READ-COMMITTED", binlog: "ROW", timeZone: "+03:00", database: "test", autocommit: true}
 
-// guarded is the DSN's parameters of the sessions of promised.
+// guarded is the parameters of a DSN whose sessions are as promised.
 const guarded = "guard=true&time_zone=%27%2B03:00%27"
 
 type queryRower interface {
@@ -40,8 +40,7 @@ type queryRower interface {
 
 func readState(ctx context.Context, q queryRower) (s state, id int64, err error) {
 	var database sql.NullString
-	// MySQL shows no session's own transaction. LIMIT 1 stands above a
-	// sql_select_limit of 0.
+	// MySQL has no @@in_transaction. LIMIT 1 overrides a sql_select_limit of 0.
 	for _, variables := range []string{"@@SESSION.tx_isolation, @@in_transaction", "@@SESSION.transaction_isolation, 0"} {
 		err = q.QueryRowContext(ctx, "SELECT "+variables+", @@SESSION.binlog_format, @@SESSION.time_zone, DATABASE(), @@autocommit, CONNECTION_ID() LIMIT 1").
 			Scan(&s.isolation, &s.inTransaction, &s.binlog, &s.timeZone, &database, &s.autocommit, &id)
@@ -53,7 +52,7 @@ func readState(ctx context.Context, q queryRower) (s state, id int64, err error)
 	return s, id, err
 }
 
-// onePool is a guarded pool of one connection.
+// onePool opens a pool of one connection, as Root.
 func onePool(t testing.TB, s *testserver.Server, params string, opts ...mysqlinit.Option) *sql.DB {
 	t.Helper()
 	db, err := mysqlinit.Open(s.DSN(testserver.Root, params), opts...)
@@ -122,14 +121,14 @@ func restoresOrCloses(t *testing.T, s *testserver.Server) {
 		name string
 		run  func(*sql.Conn) error
 		want string
-	}{ // names that end in "!" are of statements that only MariaDB knows
+	}{ // "!" at the end of a name: only MariaDB knows the statement
 		{"a query", text("DO 1", "INSERT INTO keep VALUES ()"), same},
 		{"a transaction", inTx("INSERT INTO keep VALUES ()"), same},
 		{"SET", text("SET SESSION " + isolation + " = 'SERIALIZABLE', time_zone = '+09:00'"), restored},
 		{"SET binlog_format", text("SET binlog_format = 'MIXED'"), restored},
 		{"the next transaction's level", text("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"), restored},
 		{"SET in a transaction", inTx("SET SESSION time_zone = '+09:00'"), restored},
-		{"a SET that fails half way", func(c *sql.Conn) error {
+		{"a SET that fails halfway", func(c *sql.Conn) error {
 			if text("SET time_zone = '+09:00'; SET sql_mode = 'BOGUS'")(c) == nil {
 				return errors.New("no error")
 			}
@@ -185,7 +184,7 @@ func restoresOrCloses(t *testing.T, s *testserver.Server) {
 		{"COMMIT AND CHAIN in a transaction", inTx("COMMIT AND CHAIN"), restored},
 		{"EXECUTE IMMEDIATE in a transaction!", inTx("EXECUTE IMMEDIATE 'SET time_zone=''+09:00'' '"), closed},
 		{"EXECUTE of a variable in a transaction", inTx("SET @text = 'SET autocommit = 0'", "PREPARE s FROM @text", "EXECUTE s"), closed},
-		{"a CALL prepared in a transaction, that runs after it", func(c *sql.Conn) error {
+		{"a CALL prepared in a transaction and executed after it", func(c *sql.Conn) error {
 			tx, err := c.BeginTx(context.Background(), nil)
 			if err != nil {
 				return err
@@ -238,8 +237,8 @@ func restoresOrCloses(t *testing.T, s *testserver.Server) {
 		{"SET autocommit in a transaction", inTx("SET @@SESSION.autocommit = 0"), closed},
 		{"SET NAMES", text("SET NAMES latin1"), closed},
 		{"SET TRANSACTION READ ONLY", text("SET TRANSACTION READ ONLY"), closed},
-		{"words right behind a version", text("SET /*!50000autocommit*/ = 0"), closed},
-		{"CHAIN right behind a version", text("COMMIT AND/*!50000CHAIN*/"), closed},
+		{"words right after a version", text("SET /*!50000autocommit*/ = 0"), closed},
+		{"CHAIN right after a version", text("COMMIT AND/*!50000CHAIN*/"), closed},
 		{"an executable comment", text("/*!50000 SET SESSION " + isolation + "='SERIALIZABLE' */"), closed},
 	} {
 		if strings.HasSuffix(test.name, "!") && s.MySQL {
@@ -287,7 +286,7 @@ func restoresOrCloses(t *testing.T, s *testserver.Server) {
 	}
 }
 
-// nextUser has the connection that a pool handed out after somebody's use of it.
+// nextUser got its connection from a pool after another user had changed the session.
 type nextUser struct {
 	name      string
 	db        *sql.DB
@@ -296,7 +295,7 @@ type nextUser struct {
 	wantOther bool  // want another connection than that one
 }
 
-// useOnce lets use have a connection, and returns the connection's id.
+// useOnce runs use on a connection of the pool. It returns the connection's id.
 func useOnce(ctx context.Context, db *sql.DB, use func(*sql.Conn) error) (id int64, err error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
@@ -310,9 +309,10 @@ func useOnce(ctx context.Context, db *sql.DB, use func(*sql.Conn) error) (id int
 	return id, use(conn)
 }
 
-// transactionLevels reads the level of each open transaction by its connection's
-// id. No variable of the session shows it. InnoDB renews the table only if
-// nobody has read it for 100 ms.
+// transactionLevels returns the isolation levels of the open transactions, by
+// connection id. The session's variable does not show a level that was set for
+// one transaction only. InnoDB refreshes innodb_trx only if nobody has read it
+// for 100 ms.
 func transactionLevels(t testing.TB, db *sql.DB) map[int64]string {
 	t.Helper()
 	time.Sleep(110 * time.Millisecond)
@@ -336,8 +336,8 @@ func transactionLevels(t testing.TB, db *sql.DB) map[int64]string {
 	return levels
 }
 
-// transactionLevel reads the level of the transaction that is open, which the
-// session's variable does not show. InnoDB renews that table each 100 ms.
+// transactionLevel returns the isolation level of q's open transaction, as
+// transactionLevels does.
 func transactionLevel(t testing.TB, q queryRower) (level string) {
 	t.Helper()
 	for range 50 {
@@ -394,14 +394,14 @@ func TestGuardRoundTrips(t *testing.T) {
 		{"after a query", nothing, 0},
 		{"a SET", exec("SET time_zone = '+09:00'"), 1},
 		{"after a SET", nothing, 1},
-		{"once restored", nothing, 0},
-		// Prepare, execute, query: closing a statement has no answer.
+		{"after it was restored", nothing, 0},
+		// Three: prepare, execute, query. The server does not answer a close.
 		{"a SET prepared and closed, a query", func(conn *sql.Conn) {
 			exec("SET time_zone = ?", "+09:00")(conn)
 			exec("DO 1")(conn)
 		}, 3},
-		{"after it was prepared", nothing, 1},
-		{"and ever after", nothing, 1},
+		{"after a SET was prepared", nothing, 1},
+		{"at every later checkout", nothing, 1},
 	} {
 		if got := count(test.use); got != test.want {
 			t.Errorf("%s: %d round trips, want %d", test.name, got, test.want)
@@ -424,7 +424,8 @@ func TestGuardOnAnOrdinaryAccount(t *testing.T) {
 	}
 }
 
-// What the settings leave to the server, no SET restores.
+// The SET restores only what the settings name. If a statement changes
+// something that they leave to the server, the guard closes the connection.
 func TestGuardClosesWhatTheServerDecides(t *testing.T) {
 	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	testserver.Exec(t, open(t, s.DSN(testserver.Root, "")), "CREATE PROCEDURE test.manual() SET autocommit = 0")
@@ -458,7 +459,8 @@ func TestGuardClosesWhatTheServerDecides(t *testing.T) {
 	}
 }
 
-// What the end of a transaction and the SET do not undo of what ran inside it.
+// The guard closes a connection if neither the end of a transaction nor the SET
+// undoes what ran in the transaction.
 func TestGuardClosesAfterATransaction(t *testing.T) {
 	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	testserver.Exec(t, open(t, s.DSN(testserver.Root, "")), "CREATE DATABASE app",
@@ -488,7 +490,7 @@ func TestGuardClosesAfterATransaction(t *testing.T) {
 	}
 }
 
-// The transactions of mysqltx cost no connection.
+// The guard keeps the connection of a transaction of mysqltx.
 func TestGuardKnowsMysqltx(t *testing.T) {
 	onBoth(t, testserver.Config{Binlog: "MIXED"}, func(t *testing.T, s *testserver.Server) {
 		db := onePool(t, s, "guard=true&time_zone='%2B03:00'")
@@ -513,7 +515,7 @@ func TestGuardKnowsMysqltx(t *testing.T) {
 	})
 }
 
-// In latin1 0xA0 is a space.
+// In latin1 the byte 0xA0 is a space.
 func TestGuardKnowsTheSpaceOfLatin1(t *testing.T) {
 	onBoth(t, testserver.Config{Binlog: "MIXED"}, func(t *testing.T, s *testserver.Server) {
 		db := onePool(t, s, "guard=true&charset=latin1")
@@ -528,7 +530,7 @@ func TestGuardKnowsTheSpaceOfLatin1(t *testing.T) {
 	})
 }
 
-// What a wrapped connector does about autocommit is not known.
+// A wrapped connector might switch autocommit off. The guard cannot know.
 func TestGuardOverWrapDoesNotGuessAutocommit(t *testing.T) {
 	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	cfg, err := mysql.ParseDSN(s.DSN(testserver.Root, "autocommit=0"))
@@ -620,7 +622,7 @@ func TestGuardLogsWhyItCloses(t *testing.T) {
 	}
 }
 
-// What no text shows: the limits that WithGuard documents.
+// The guard reads only the statements' texts. WithGuard documents this limit.
 func TestGuardDoesNotSeeStoredFunctionsAndTriggers(t *testing.T) {
 	s := testserver.New(t, testserver.Config{Binlog: "MIXED", Args: []string{"--log-bin-trust-function-creators=1"}})
 	root := open(t, s.DSN(testserver.Root, ""))
@@ -633,10 +635,10 @@ func TestGuardDoesNotSeeStoredFunctionsAndTriggers(t *testing.T) {
 		testserver.Exec(t, db, statement)
 		got, _, err := readState(t.Context(), db)
 		if err != nil || got.isolation != "SERIALIZABLE" {
-			t.Errorf("%s: got %+v, %v: the guard sees it now; say so in its doc comment", statement, got, err)
+			t.Errorf("%s: got %+v, %v: the guard sees it now; change WithGuard's doc comment", statement, got, err)
 		}
 	}
-	// And what goes around it.
+	// It does not see what is sent through Unwrap either.
 	db := onePool(t, s, guarded)
 	conn, err := db.Conn(t.Context())
 	if err != nil {
@@ -669,7 +671,8 @@ func TestGuardOverWrapNamesWhatIsMissing(t *testing.T) {
 	}
 }
 
-// A COMMIT that chains leaves a transaction open at the level of the last one.
+// With completion_type=1 (CHAIN) a COMMIT opens another transaction at the
+// level of the one that it ends.
 func TestGuardWithCompletionType(t *testing.T) {
 	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	for _, params := range []string{"&completion_type=1&binlog=server", "&initCommand=SET+completion_type=1&binlog=server"} {
@@ -754,7 +757,7 @@ func TestGuardOverWrapOfTheDriver(t *testing.T) {
 	wantSession(t, db, "READ-COMMITTED", "ROW")
 }
 
-// allocations counts them for each use of a pool.
+// allocations counts the allocations of each way to use a pool.
 func allocations(t *testing.T, db *sql.DB) map[string]float64 {
 	t.Helper()
 	ctx := context.Background()
@@ -779,7 +782,7 @@ func allocations(t *testing.T, db *sql.DB) map[string]float64 {
 			return tx.Commit()
 		},
 	} {
-		allocs[name] = testing.AllocsPerRun(200, func() {
+		allocs[name] = allocsPerRun(func() {
 			if err := use(); err != nil {
 				t.Fatal(err)
 			}
@@ -803,7 +806,7 @@ func TestGuardAllocatesNothing(t *testing.T) {
 	}
 }
 
-// TestGuardUnderLoad lets many users do to pooled sessions what they should not.
+// TestGuardUnderLoad has many users who change the sessions of a pool at once.
 func TestGuardUnderLoad(t *testing.T) {
 	lasts, most := 30*time.Second, int64(math.MaxInt64)
 	if testing.Short() {
@@ -884,7 +887,7 @@ func TestGuardUnderLoad(t *testing.T) {
 				cancel()
 				conn.Close()
 				if random.IntN(10) == 0 {
-					_, _ = setPrepared.ExecContext(context.Background(), "+09:00") // on any connection
+					_, _ = setPrepared.ExecContext(context.Background(), "+09:00") // on any of the pool's connections
 				}
 			}
 		})
@@ -892,6 +895,6 @@ func TestGuardUnderLoad(t *testing.T) {
 	all.Wait()
 	t.Logf("%d checkouts, %d sessions changed by their users", checkouts.Load(), changes.Load())
 	if changes.Load() < 100 {
-		t.Errorf("only %d sessions were changed: the test shows nothing", changes.Load())
+		t.Errorf("only %d sessions were changed; want at least 100, else the test shows nothing", changes.Load())
 	}
 }

@@ -19,7 +19,7 @@ import (
 type watchLevel byte
 
 const (
-	watchNothing watchLevel = iota // there is none, or the guard stands down until it ends
+	watchNothing watchLevel = iota // no transaction is open, or the guard stands down until it ends
 	watchErrors                    // only for errors that always end a transaction
 	watchFlags                     // for these, and for the server's status flags
 )
@@ -47,8 +47,8 @@ func newTxGuard(facts *txFacts, conn connMethods) txGuard {
 	return txGuard{txFacts: facts, conn: conn, flags: driverconn.FlagsOf(conn)}
 }
 
-// errDuplicateEntry is ER_DUP_ENTRY. It never ends a transaction, and code that
-// races to create a row meets it all the time.
+// errDuplicateEntry is ER_DUP_ENTRY. It never rolls a transaction back, and code
+// that races to create a row meets it all the time.
 const errDuplicateEntry = 1062
 
 // lostError refuses a statement of a transaction that the server has ended.
@@ -112,7 +112,7 @@ func (g *txGuard) mayRun(ctx context.Context, query string) error {
 func (g *txGuard) resolveDoubt(ctx context.Context) error {
 	err := g.conn.Ping(ctx)
 	if err != nil {
-		g.failed(err, true)
+		g.failed(err, commitsNothing)
 		if g.lost != nil {
 			return g.lost
 		}
@@ -125,13 +125,13 @@ func (g *txGuard) resolveDoubt(ctx context.Context) error {
 	return nil
 }
 
-// ran is told of the end of each statement, and returns the error that the user
+// ran is called at the end of each statement, and returns the error that the user
 // gets. It reads the text only if something is wrong.
 func (g *txGuard) ran(query string, err error) error {
 	switch {
 	case g.watch == watchNothing:
 	case err != nil:
-		g.failed(err, g.watch == watchFlags && g.staysInside(query))
+		g.failed(err, query)
 	case g.watch == watchFlags && !g.flags.InTransaction():
 		if g.staysInside(query) { // it was lost before, and this statement ran outside of it
 			g.lose(nil)
@@ -146,20 +146,23 @@ func (g *txGuard) staysInside(query string) bool {
 	return sqltext.StaysInside(query, g.multiStatements)
 }
 
+// commitsNothing stands for the text of what cannot commit, such as a PING.
+const commitsNothing = ""
+
 // failed notes a statement's error. If the statement could have committed, it has
-// perhaps done so in spite of its error, as CREATE TABLE does with error 1050.
-// From then on the flags prove nothing.
-func (g *txGuard) failed(err error, staysInside bool) {
+// perhaps done so in spite of its error, as CREATE TABLE does with error 1050, and
+// CREATE UNIQUE INDEX with 1062. From then on the flags prove nothing.
+func (g *txGuard) failed(err error, query string) {
 	serverErr, ok := errors.AsType[*mysql.MySQLError](err)
 	switch {
 	case !ok: // not sent, or the connection is gone and the transaction with it
 	case txlost.Ends(serverErr):
 		g.lose(serverErr)
-	case serverErr.Number == errDuplicateEntry, g.watch != watchFlags:
-	case !staysInside:
+	case g.watch != watchFlags:
+	case !g.staysInside(query):
 		g.watch = watchErrors
 		g.doubt = nil
-	case g.doubt == nil:
+	case serverErr.Number != errDuplicateEntry && g.doubt == nil:
 		g.doubt = serverErr
 	}
 }
@@ -216,7 +219,7 @@ func (g *txGuard) touchGroup(ctx context.Context) error {
 	}
 	// The tables under this view are InnoDB's. It has no rows to send.
 	if err := driverconn.Exec(ctx, g.conn, "SELECT 1 FROM information_schema.schemata LIMIT 0"); err != nil {
-		g.failed(err, true)
+		g.failed(err, commitsNothing)
 		if g.lost == nil {
 			return err
 		}

@@ -21,8 +21,8 @@
 //
 // # What it does to the server
 //
-// It only reads, in seven to ten round trips on one connection. It needs no
-// privilege: what an account is not allowed to see is left out, or reported as
+// It only reads, in seven to ten round trips on one connection. On Vitess it
+// visits each shard, in three round trips. It needs no privilege: what an account is not allowed to see is left out, or reported as
 // unknown.
 //
 // # The command

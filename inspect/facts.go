@@ -29,6 +29,8 @@ type facts struct {
 	galera  map[string]string // status of the Galera node; nil: not in a cluster
 	member  map[string]string // state of the member; empty: not in a replication group
 
+	vitess *vitess // nil if it is not Vitess
+
 	tables []table
 }
 

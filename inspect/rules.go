@@ -13,6 +13,8 @@ const (
 	mariadbDocs = "https://mariadb.com/docs/"
 	driverDocs  = "https://github.com/go-sql-driver/mysql"
 	ourDocs     = "https://github.com/mysqlinit/mysqlinit/blob/main/docs/dsn.md"
+	managedDocs = "https://github.com/mysqlinit/mysqlinit/blob/main/docs/managed.md#vitess-and-planetscale"
+	vitessDocs  = "https://vitess.io/docs/"
 )
 
 var rules = []rule{
@@ -45,6 +47,14 @@ var rules = []rule{
 	{"group-replication-format", mysqlDocs + "group-replication-requirements.html", groupReplicationFormat},
 	{"group-replication-state", mysqlDocs + "group-replication-server-states.html", groupReplicationState},
 	{"proxy", ourDocs, proxy},
+
+	// rules_vitess.go
+	{"vitess", managedDocs, vitessAnswers},
+	{"vitess-settings-off", vitessDocs + "reference/programs/vtgate/", vitessSettingsOff},
+	{"vitess-shards-differ", managedDocs, vitessShardsDiffer},
+	{"vitess-transaction-mode", vitessDocs + "reference/features/distributed-transaction/", vitessTransactionMode},
+	{"vitess-shard-target", vitessDocs + "reference/query-serving/reserved-conn/", vitessShardTarget},
+	{"vitess-unique-key", vitessDocs + "reference/features/vindexes/", vitessLooseKeys},
 
 	// rules_client.go
 	{"wait-timeout", driverDocs + "#important-settings", waitTimeout},

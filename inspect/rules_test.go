@@ -42,6 +42,11 @@ func (f *facts) mariaDB() *facts {
 	return f
 }
 
+// levelOf returns a shard's variables.
+func levelOf(level string) map[string]string {
+	return map[string]string{"transaction_isolation": level, "binlog_format": "ROW"}
+}
+
 func found(f *facts) (all []string) {
 	for _, finding := range f.report().Findings {
 		all = append(all, finding.ID+" "+finding.Severity.String())
@@ -73,6 +78,16 @@ func TestRules(t *testing.T) {
 	mariaDB := func(f *facts) { f.mariaDB() }
 	repeatableRead := func(f *facts) { f.session["transaction_isolation"] = "REPEATABLE-READ" }
 	replica := func(f *facts) { f.replica = map[string]string{"replica_io_running": "Yes"} }
+	onVitess := func(change func(*facts)) func(*facts) {
+		return func(f *facts) {
+			f.version = "8.4.6-Vitess"
+			f.vitess = &vitess{mode: "MULTI", settings: "1"}
+			for _, name := range []string{"app/-80", "app/80-"} {
+				f.vitess.shards = append(f.vitess.shards, shard{name: name, session: levelOf("READ-COMMITTED"), global: levelOf("REPEATABLE-READ")})
+			}
+			change(f)
+		}
+	}
 	galera := func(cluster, state, ready string) func(*facts) {
 		return all(mariaDB, set("wsrep_on", "ON"), set("wsrep_sync_wait", "1"), func(f *facts) {
 			f.galera = map[string]string{"wsrep_cluster_status": cluster, "wsrep_local_state_comment": state, "wsrep_ready": ready}
@@ -130,7 +145,27 @@ func TestRules(t *testing.T) {
 		{name: "group member", change: func(f *facts) { f.member = map[string]string{"member_state": "ONLINE"} }, absent: "group-replication-state"},
 		{name: "lost group member", change: func(f *facts) { f.member = map[string]string{"member_state": "ERROR"} }, want: "group-replication-state error", text: "ERROR"},
 		{name: "ProxySQL", change: set("version_comment", "(ProxySQL)"), want: "proxy warning", text: "binlog=server"},
-		{name: "Vitess", change: func(f *facts) { f.version = "8.0.30-Vitess" }, want: "proxy warning", text: "Vitess"},
+		{name: "Vitess", change: onVitess(func(*facts) {}), want: "vitess info", absent: "proxy", text: "shard app/-80"},
+		{name: "Vitess, two tablets' connections", change: onVitess(func(f *facts) { f.ids[1] = "8" }), absent: "proxy"},
+		{name: "Vitess, my.cnf", change: onVitess(func(*facts) {}), want: "server-repeatable-read info", text: "all shards"},
+		{name: "Vitess, settings on", change: onVitess(func(f *facts) { f.vitess.settings = "1" }), absent: "vitess-settings-off"},
+		{name: "Vitess, settings off", change: onVitess(func(f *facts) { f.vitess.settings = "0" }), want: "vitess-settings-off error", text: "--enable-system-settings"},
+		{name: "Vitess, an old one without that variable", change: onVitess(func(f *facts) { f.vitess.settings = "" }), absent: "vitess-settings-off"},
+		{name: "Vitess, the same level", change: onVitess(func(*facts) {}), absent: "vitess-shards-differ"},
+		{name: "Vitess, the SET dropped", change: onVitess(func(f *facts) {
+			f.vitess.shards[0].global, f.vitess.shards[1].session = levelOf("READ-COMMITTED"), levelOf("REPEATABLE-READ")
+		}), want: "vitess-shards-differ error", text: "app/-80 READ-COMMITTED, app/80- REPEATABLE-READ"},
+		{name: "Vitess, servers differ", change: onVitess(func(f *facts) { f.vitess.shards[0].global = levelOf("READ-COMMITTED") }), want: "vitess-shards-differ warning", text: "SERIALIZABLE"},
+		{name: "Vitess, multi", change: onVitess(func(f *facts) { f.vitess.mode = "MULTI" }), want: "vitess-transaction-mode info", text: "'single'"},
+		{name: "Vitess, multi, one shard", change: onVitess(func(f *facts) { f.vitess.mode, f.vitess.shards = "MULTI", f.vitess.shards[:1] }), absent: "vitess-transaction-mode"},
+		{name: "Vitess, single", change: onVitess(func(f *facts) { f.vitess.mode = "SINGLE" }), absent: "vitess-transaction-mode"},
+		{name: "Vitess, a shard", change: onVitess(func(f *facts) { f.database, f.vitess.inOneShard = "app:-80", true }), want: "vitess-shard-target warning", text: "app:-80"},
+		{name: "Vitess, the keyspace", change: onVitess(func(*facts) {}), absent: "vitess-shard-target"},
+		{name: "Vitess, a loose key", change: onVitess(func(f *facts) { f.vitess.looseKeys = []string{"users.email"} }), want: "vitess-unique-key warning", text: "users.email"},
+		{name: "Vitess, no loose key", change: onVitess(func(*facts) {}), absent: "vitess-unique-key"},
+		{name: "Vitess ignores a variable", change: onVitess(func(f *facts) {
+			f.cfg.Params, f.session["max_execution_time"] = map[string]string{"max_execution_time": "100"}, "0"
+		}), want: "variable-ignored warning", text: "query_timeout"},
 		{name: "shared sessions", change: func(f *facts) { f.ids[1] = "8" }, want: "proxy warning", text: "CONNECTION_ID"},
 		{name: "another port", change: func(f *facts) { f.cfg.Addr = "db:6446" }, want: "forwarded info", text: "6446"},
 		{name: "all privileges", change: grant("GRANT ALL PRIVILEGES ON *.* TO `root`@`%` WITH GRANT OPTION"), want: "account-privileges warning", absent: "binlog-format-fixed", text: "ALL PRIVILEGES"},

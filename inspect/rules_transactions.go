@@ -10,12 +10,16 @@ func serverRepeatableRead(f *facts) *Finding {
 	if !isRepeatableRead(f.global) {
 		return nil
 	}
-	return &Finding{
+	finding := &Finding{
 		Severity: Info,
 		What:     "new sessions are REPEATABLE READ unless they are set otherwise",
 		Why:      "it is the server's default; get-or-create code in such a transaction loses the row that another transaction created (1062, then no row)",
 		Cure:     "for all programs: [mysqld] transaction-isolation = READ-COMMITTED in my.cnf; for this one: use the driver mysqlinit",
 	}
+	if f.vitess != nil {
+		finding.Cure = "use the driver mysqlinit; if you change my.cnf instead, then on the servers of all shards: vtgate drops the SET of every session while only the first has the level"
+	}
+	return finding
 }
 
 func snapshotIsolation(f *facts) *Finding {

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"database/sql"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,16 +58,50 @@ func check(ctx context.Context, dsn string) (*checked, error) {
 
 	plainReport, plainErr := inspect.Session(ctx, plain, inspect.WithConfig(cfg))
 	preparedReport, preparedErr := inspect.Session(ctx, prepared, inspect.WithConfig(cfg))
+	verifyErr := verify(ctx, dsn)
 	refused, isRefusal := errors.AsType[*mysqlinit.InitError](preparedErr)
+	differs, isDifferent := errors.AsType[*mysqlinit.InitError](verifyErr)
+	var more []inspect.Finding
+	if isDifferent && !isRefusal {
+		more = append(more, sessionDiffers(differs))
+	}
 	switch {
+	case preparedErr == nil && verifyErr != nil && !isDifferent:
+		return nil, verifyErr
 	case preparedErr == nil && plainErr == nil:
-		return newChecked(preparedReport, &preparedReport.Session, &plainReport.Session), nil
+		return newChecked(preparedReport, &preparedReport.Session, &plainReport.Session, more...), nil
 	case preparedErr == nil:
-		return newChecked(preparedReport, &preparedReport.Session, nil, plainRefusal(plainErr)), nil
+		return newChecked(preparedReport, &preparedReport.Session, nil, append(more, plainRefusal(plainErr))...), nil
 	case isRefusal && plainErr == nil:
 		return newChecked(plainReport, nil, &plainReport.Session, driverRefusal(refused)), nil
+	case isDifferent && plainErr == nil: // the session cannot even be looked at
+		return newChecked(plainReport, nil, &plainReport.Session, more...), nil
 	}
 	return nil, preparedErr
+}
+
+// verify connects as the DSN says, and reads the session back, as the DSN key
+// verify does.
+func verify(ctx context.Context, dsn string) error {
+	d, err := mysqlinit.NewDriver(mysqlinit.WithVerify(true))
+	if err != nil {
+		return err
+	}
+	connector, err := d.OpenConnector(withoutVerify(dsn))
+	if err != nil {
+		return err
+	}
+	db := sql.OpenDB(connector)
+	defer db.Close()
+	return db.PingContext(ctx)
+}
+
+// withoutVerify removes the key verify from a DSN.
+func withoutVerify(dsn string) string {
+	slash := strings.LastIndexByte(dsn, '/')
+	head, query, _ := strings.Cut(dsn[slash+1:], "?")
+	params := slices.DeleteFunc(strings.Split(query, "&"), func(param string) bool { return strings.HasPrefix(param, "verify=") })
+	return dsn[:slash+1] + head + "?" + strings.Join(params, "&")
 }
 
 // newChecked adds findings to a report. A session is nil if there was no
@@ -109,10 +146,28 @@ func driverRefusal(err *mysqlinit.InitError) inspect.Finding {
 		ID:       "driver-refuses",
 		Severity: inspect.Error,
 		What:     "with this DSN the driver mysqlinit returns an error instead of a connection",
-		Why:      strings.TrimPrefix(strings.TrimSuffix(err.Error(), ". Cure: "+err.Cure), "mysqlinit: "),
+		Why:      reason(err),
 		Cure:     cure,
 		Source:   docs,
 	}
+}
+
+// sessionDiffers is the finding that verify refuses a session that this driver
+// gives without it.
+func sessionDiffers(err *mysqlinit.InitError) inspect.Finding {
+	return inspect.Finding{
+		ID:       "session-differs",
+		Severity: inspect.Error,
+		What:     "a session of the driver mysqlinit is not what the DSN asks for",
+		Why:      reason(err),
+		Cure:     cmp.Or(err.Cure, "find out why the server accepts the SET and does not do what it says; verify=true makes that an error of each connection"),
+		Source:   docs,
+	}
+}
+
+// reason returns an error's text without its cure.
+func reason(err *mysqlinit.InitError) string {
+	return strings.TrimPrefix(strings.Replace(err.Error(), ". Cure: "+err.Cure, "", 1), "mysqlinit: ")
 }
 
 // needsAttention reports whether there is a warning or an error.

@@ -118,6 +118,25 @@ func TestCheckIfPlainCannotConnect(t *testing.T) {
 	}
 }
 
+// A session that is not what the DSN asks for is an error, even if the DSN does
+// not ask to verify it. This driver cannot see what a prepared statement does.
+func TestCheckIfSessionDiffers(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	drift := "initCommand=PREPARE+s+FROM+%27SET+SESSION+TRANSACTION+ISOLATION+LEVEL+SERIALIZABLE%27&initCommand=EXECUTE+s"
+	for _, params := range []string{drift, "verify=false&" + drift} {
+		code, stdout, stderr := runCheck(t, "-json", s.DSN(testserver.App, params))
+		var c checked
+		if err := json.Unmarshal([]byte(stdout), &c); err != nil {
+			t.Fatalf("%v: exit code %d, %s", err, code, stderr)
+		}
+		f := c.Findings[0]
+		if code != exitFindings || c.Mysqlinit.Isolation != "SERIALIZABLE" || f.ID != "session-differs" || f.Severity != inspect.Error ||
+			!strings.Contains(f.Why, "SERIALIZABLE instead of READ-COMMITTED") || f.Cure == "" {
+			t.Errorf("%s: exit code %d, %s", params, code, stdout)
+		}
+	}
+}
+
 func TestCheckErrors(t *testing.T) {
 	s := testserver.New(t, testserver.Config{})
 	for _, test := range []struct {

@@ -21,10 +21,12 @@ const usage = `usage: mysqlinit race [-workers N] [-keys N] [DSN]
        mysqlinit check [-json] DSN
 
 race plays the get-or-create race against a real server, first through the plain
-MySQL driver, then through mysqlinit: step by step, then under load. Last it
-shows what READ COMMITTED costs. It creates a table in the DSN's database, works
-in it, and drops it. Without a DSN it starts a throwaway server.
-Exit code 1: the driver lost a transaction.
+MySQL driver, then through mysqlinit: step by step, then under load. It shows
+what READ COMMITTED costs. Last it shows a transaction of which one half is lost
+and the other committed, and how the guard prevents that. It creates a table in
+the DSN's database, works in it, and drops it. Without a DSN it starts a
+throwaway server.
+Exit code 1: the driver lost a transaction, or committed one half.
 
 check shows the sessions that a DSN gives, what will go wrong with them and with
 their server, why, and the cure. It only reads.
@@ -36,7 +38,7 @@ Exit code 2, from both: wrong usage, no server, or no connection.
 // Exit codes.
 const (
 	exitOK       = 0
-	exitLost     = 1 // race: the driver lost a transaction
+	exitLost     = 1 // race: the driver lost a transaction, or committed one half
 	exitFindings = 1 // check: a warning or an error
 	exitError    = 2 // wrong usage, no server, or no connection
 )

@@ -46,6 +46,9 @@ func TestRacePlaysTheStory(t *testing.T) {
 		"this driver", "(READ COMMITTED)", "no row", "INSERT INTO", "error 1062", "→ bob", "B lost the race (1062), read again, and has the row",
 		"8 workers race for each of 20 keys", "The plain driver lost ", "mysqlinit none.",
 		"The price", "(REPEATABLE READ)", "waits for B's gap lock", "error 1213", "Booked once", "(READ COMMITTED)", "Booked twice",
+		"half a transaction", "(guard=false)", "error 1213", "swallows this error", "INSERT INTO", "→ OK", "Commit", "→ OK", "→ no row", "→ payment-1", "Half of A's transaction is committed",
+		"(guard=true)", "error 1213", "swallows this error", "INSERT INTO", "→ ErrTransactionLost", "Commit", "→ ErrTransactionLost", "→ no row", "→ no row",
+		"Nothing of A's transaction is committed", "Error 1213",
 	} {
 		_, after, found := strings.Cut(rest, want)
 		if !found {
@@ -92,7 +95,7 @@ func (w cancelWriter) Write(p []byte) (int, error) {
 
 func TestInterruptedRaceDropsItsTable(t *testing.T) {
 	dsn := testserver.AnyDSN(t)
-	for _, word := range []string{"1062", "Under load", "gap lock"} {
+	for _, word := range []string{"1062", "Under load", "gap lock", "swallows this error"} {
 		ctx, cancel := context.WithCancel(t.Context())
 		var stderr bytes.Buffer
 		code := run(ctx, []string{"race", "-keys", "5", dsn}, cancelWriter{word, cancel}, &stderr)

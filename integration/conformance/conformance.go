@@ -50,6 +50,7 @@ var checks = []check{
 	{"the same at REPEATABLE READ", (*suite).getOrCreateRepeatableRead},
 	{"deadlock of two", (*suite).deadlock},
 	{"swallowed deadlock", (*suite).swallowedDeadlock},
+	{"guard: healthy, refused", (*suite).guardRefusesNone},
 	{"record changed, REPEATABLE READ", (*suite).recordChanged},
 	{"two nodes write one row", (*suite).nodesConflict},
 	{"GetOrCreate on all nodes", (*suite).getOrCreateOnAllNodes},
@@ -68,7 +69,9 @@ func Checks() (names []string) {
 const notHere = "–"
 
 // Run runs all checks. If a check fails, the test fails, and the check's cell is FAILED.
-func Run(t *testing.T, target Target) (results []Result) {
+func Run(t *testing.T, target Target) []Result { return run(t, target, checks) }
+
+func run(t *testing.T, target Target, checks []check) (results []Result) {
 	s := &suite{Target: target}
 	if !t.Run("facts", s.discover) {
 		return nil

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
@@ -20,4 +21,25 @@ func TestServer(t *testing.T) {
 	for _, result := range Run(t, Target{Root: dsn, App: os.Getenv(EnvAppDSN)}) {
 		t.Logf("%-36s %s", result.Check, result.Cell)
 	}
+}
+
+// TestGuard runs the checks of the guard of a transaction on throwaway servers.
+func TestGuard(t *testing.T) {
+	for name, mysql := range map[string]bool{"MariaDB": false, "MySQL": true} {
+		t.Run(name, func(t *testing.T) {
+			server := testserver.New(t, testserver.Config{MySQL: mysql, Binlog: "MIXED"})
+			for _, result := range run(t, Target{Root: server.DSN(testserver.Root, ""), Private: true}, guardChecks()) {
+				t.Logf("%-36s %s", result.Check, result.Cell)
+			}
+		})
+	}
+}
+
+func guardChecks() (of []check) {
+	for _, c := range checks {
+		if strings.HasPrefix(c.name, "guard: ") {
+			of = append(of, c)
+		}
+	}
+	return of
 }

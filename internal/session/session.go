@@ -48,7 +48,7 @@ func (s *Session) Prepare(ctx context.Context, conn driver.Conn, p *Progress) (F
 	for i, command := range s.InitCommands {
 		p.enter(Phase(i + 1))
 		if err := driverconn.Exec(ctx, conn, command); err != nil {
-			return f, &Failure{Statement: command, Reason: p.Phase().Failed(), Err: err}
+			return f, s.initCommandFailed(p.Phase(), command, err)
 		}
 	}
 	if driverconn.FlagsOf(conn).InTransaction() {
@@ -125,7 +125,9 @@ func (s *Session) sendSet(ctx context.Context, conn driver.Conn, p *Progress) (F
 		tried = append(tried, attempt{next.form, next.text, serverErr})
 		form := s.nextForm(tried)
 		if len(tried) == mostForms || slices.ContainsFunc(tried, func(a attempt) bool { return a.form == form }) {
-			return next.form, s.refused(tried)
+			failure := s.refused(tried, func() bool { return isReadOnly(ctx, conn) })
+			failure.Public = s.publicLiterals()
+			return next.form, failure
 		}
 		next = s.statement(form, s.Variables)
 	}
@@ -147,6 +149,12 @@ func (s *Session) firstStatement(conn driver.Conn) *statement {
 	form := known.form
 	form.binlog = first.binlog
 	return s.statement(form, s.Variables)
+}
+
+// isReadOnly reports whether a server says that it takes no writes.
+func isReadOnly(ctx context.Context, conn driver.Conn) bool {
+	row, err := driverconn.QueryRow(ctx, conn, "SELECT @@GLOBAL.read_only", 1)
+	return err == nil && row[0] != "0"
 }
 
 // learn keeps the SET that worked, and logs its form if that is news.

@@ -42,6 +42,18 @@ func IsEmpty(text string) bool {
 	return true
 }
 
+// HasSeveral reports whether a text is more than one statement: something stands
+// after a ';' that is outside parentheses.
+func HasSeveral(text string) bool {
+	several := 0
+	for _, statement := range splitTop(tokenize(text), ';') {
+		if len(statement) > 0 {
+			several++
+		}
+	}
+	return several > 1
+}
+
 func assignments(toks []token) []Assignment {
 	if len(toks) == 0 || !toks[0].is("SET") {
 		return nil

@@ -12,7 +12,7 @@ const (
 	SetsIsolation                    // the isolation level, of the session or of the next transaction
 	SetsBinlog                       // the binlog format
 	Opaque                           // an open transaction, or whatever else the statement does that its text does not show
-	Irreversible                     // something that no SET of ours restores
+	Irreversible                     // something that our SET cannot restore
 	namesDatabase                    // in DROP and its like: the current database can be gone
 )
 

@@ -57,6 +57,16 @@ var (
 	varying  = regexp.MustCompile(`(?i)^\s*(current_|localtime|utc_|default\s*$)`)
 )
 
+// IsPublic reports whether an error can show the value: a time zone, a mode or a
+// number is no secret. That of a user variable can be one, such as a tenant's
+// name, and so can what calls itself a secret.
+func (v Variable) IsPublic() bool {
+	name := strings.ToLower(strings.TrimSpace(v.Name))
+	return (!strings.HasPrefix(name, "@") || strings.HasPrefix(name, "@@")) && !secretName.MatchString(name)
+}
+
+var secretName = regexp.MustCompile(`passw|secret|token|credential|auth|key`)
+
 // Name is how a SET spells a variable.
 type Name struct {
 	At    bool   // it begins with @@
@@ -70,7 +80,7 @@ func (n Name) OfSession() bool {
 	return n.Scope == "" || n.Scope == "session" || n.Scope == "local"
 }
 
-var nameForms = regexp.MustCompile("(?i)^\\s*(@@\\s*)?(?:(session|local|global|persist|persist_only)(?:\\s+|\\s*\\.\\s*))?`?([a-z_]+)`?\\s*$")
+var nameForms = regexp.MustCompile("(?i)^\\s*(@@\\s*)?(?:(session|local|global|persist|persist_only)(?:\\s+|\\s*\\.\\s*))?`?([a-z_][a-z0-9_$.]*)`?\\s*$")
 
 // ParseName takes a spelling apart. It is false for a text that is no system
 // variable's name, such as that of a user variable.

