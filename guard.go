@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/mysqlinit/mysqlinit/internal/session"
 	"github.com/mysqlinit/mysqlinit/internal/sqltext"
@@ -17,17 +16,17 @@ import (
 // guard is what all guarded connections of a Connector share.
 type guard struct {
 	session     *session.Session
-	timeout     time.Duration // bounds each restoring of a session; 0 is none
-	repeatable  bool          // the SET alone makes a session again what Prepare made it
-	autocommits bool          // autocommit is the server's default, which is on: nothing here sets it
-	chains      bool          // a COMMIT can open a transaction: completion_type is set
-	tx          txFacts       // for the guards of transactions
+	limit       *timeLimit // of each restoring of a session
+	repeatable  bool       // the SET alone makes a session again what Prepare made it
+	autocommits bool       // autocommit is the server's default, which is on: nothing here sets it
+	chains      bool       // a COMMIT can open a transaction: completion_type is set
+	tx          txFacts    // for the guards of transactions
 }
 
-func newGuard(s *session.Session, timeout time.Duration, of params) *guard {
+func newGuard(s *session.Session, limit *timeLimit, of params) *guard {
 	g := &guard{
 		session:     s,
-		timeout:     timeout,
+		limit:       limit,
 		repeatable:  !of.changedByCallback && setIsRepeatable(s.Config),
 		autocommits: of.origin != foreign && !of.changedByCallback,
 		tx:          txFacts{multiStatements: of.multiStatements, logger: s.Logger},
@@ -180,7 +179,7 @@ func (c *guardedConn) ResetSession(ctx context.Context) error {
 	if !c.changed && !c.restoreAlways {
 		return nil
 	}
-	limited, cancel := bounded(ctx, c.guard.timeout)
+	limited, cancel := c.guard.limit.on(ctx)
 	defer cancel()
 	if failure := c.guard.session.Restore(limited, c.connMethods, c.form); failure != nil {
 		c.discard = true
