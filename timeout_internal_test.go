@@ -26,8 +26,13 @@ func TestOneTimerEndsEachContextAtItsOwnDeadline(t *testing.T) {
 				release()
 			}()
 		}
+		timer := func() *time.Timer {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return l.timer
+		}
 		hang()
-		timer := l.timer
+		first := timer()
 		for i := range 100 { // 9 seconds in all
 			ctx, release := l.on(context.Background())
 			time.Sleep(timeout * 9 / 1000)
@@ -39,17 +44,18 @@ func TestOneTimerEndsEachContextAtItsOwnDeadline(t *testing.T) {
 				t.Fatalf("a released context: %v", ctx.Err())
 			}
 		}
-		if l.timer != timer || timer == nil {
+		if timer() != first || first == nil {
 			t.Error("the timer was set anew")
 		}
 		time.Sleep(2 * timeout)
+		synctest.Wait()
 		for i, h := range all {
 			if took := h.ended.Sub(h.started); took != timeout || h.Err() != context.DeadlineExceeded {
 				t.Errorf("hanging %d: %v after %v", i, h.Err(), took)
 			}
 		}
-		if len(all) != 4 || len(l.running) != 0 || l.timer != nil {
-			t.Errorf("of %d contexts %d are left, timer %v", len(all), len(l.running), l.timer)
+		if len(all) != 4 || len(l.running) != 0 || timer() != nil {
+			t.Errorf("of %d contexts %d are left, timer %v", len(all), len(l.running), timer())
 		}
 	})
 }
