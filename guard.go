@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/mysqlinit/mysqlinit/internal/session"
 	"github.com/mysqlinit/mysqlinit/internal/sqltext"
@@ -18,17 +17,17 @@ import (
 // guard is what all guarded connections of a Connector share.
 type guard struct {
 	session          *session.Session
-	timeout          time.Duration // bounds each restoring of a session; 0 means no bound
-	repeatable       bool          // the SET alone makes a session again what Prepare made it
-	setsUserVariable bool          // the SET sets one, which any statement can assign
-	chains           bool          // a COMMIT can open a transaction: completion_type is set
-	tx               txFacts       // for the guards of transactions
+	limit            *timeLimit // of each restoring of a session
+	repeatable       bool       // the SET alone makes a session again what Prepare made it
+	setsUserVariable bool       // the SET sets one, which any statement can assign
+	chains           bool       // a COMMIT can open a transaction: completion_type is set
+	tx               txFacts    // for the guards of transactions
 }
 
-func newGuard(s *session.Session, timeout time.Duration, of params) *guard {
+func newGuard(s *session.Session, limit *timeLimit, of params) *guard {
 	g := &guard{
 		session:          s,
-		timeout:          timeout,
+		limit:            limit,
 		repeatable:       !of.changedByCallback && setIsRepeatable(s.Config),
 		setsUserVariable: slices.ContainsFunc(variablesOf(s.Config), sysvar.Variable.OfUser),
 		tx:               txFacts{multiStatements: of.multiStatements, logger: s.Logger},
@@ -214,7 +213,7 @@ func (c *guardedConn) ResetSession(ctx context.Context) error {
 	if !c.changed && !c.restoreAlways {
 		return nil
 	}
-	limited, cancel := bounded(ctx, c.guard.timeout)
+	limited, cancel := c.guard.limit.on(ctx)
 	defer cancel()
 	if failure := c.guard.session.Restore(limited, c.connMethods, c.form); failure != nil {
 		c.discard = true

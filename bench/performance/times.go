@@ -33,15 +33,9 @@ type operation struct {
 
 var operations = []operation{
 	// The others are mysqlinit with options whose cost shows in the round trips.
-	{"new connection", connecting[:8], func(ctx context.Context, db *sql.DB) (func() error, error) {
-		db.SetMaxIdleConns(0)
-		return func() error {
-			conn, err := db.Conn(ctx)
-			if err != nil {
-				return err
-			}
-			return conn.Close()
-		}, nil
+	{newConnection, connecting[:8], connectAndClose},
+	{endlessContext, named(connecting, plain, variables, twoSets, ours, untimed), func(_ context.Context, db *sql.DB) (func() error, error) {
+		return connectAndClose(context.Background(), db) // as database/sql's own opener does
 	}},
 	{"QueryRow", querying, func(ctx context.Context, db *sql.DB) (func() error, error) {
 		return func() error { return db.QueryRowContext(ctx, "SELECT 1").Scan(new(int)) }, nil
@@ -77,6 +71,17 @@ var operations = []operation{
 			return rows.Close()
 		}, nil
 	}},
+}
+
+func connectAndClose(ctx context.Context, db *sql.DB) (func() error, error) {
+	db.SetMaxIdleConns(0)
+	return func() error {
+		conn, err := db.Conn(ctx)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	}, nil
 }
 
 // timing holds the measurements of an operation at one latency.
