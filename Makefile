@@ -1,35 +1,46 @@
 .DEFAULT_GOAL := help
 GO ?= go
-# The race detector needs cgo, which Go switches off where there is no C compiler.
+# The race detector needs cgo. Go switches cgo off if there is no C compiler.
 RACE := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: server ## See the race that this driver cures, on a throwaway server
-	@$(GO) run ./cmd/mysqlinit race
+# It compiles while the server is being installed. Without cgo that takes less time.
+demo: ## Show the race that this driver cures, on a throwaway server
+	@CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/mysqlinit & sh internal/testserver/install.sh; wait
+	@CGO_ENABLED=0 $(GO) run ./cmd/mysqlinit race
 
-test: server mysql ## Run all tests with the race detector, on throwaway servers
-	$(GO) test $(RACE) -shuffle=on -count=1 ./...
-	cd integration && $(GO) test $(RACE) -shuffle=on -count=1 ./...
-	cd examples/signup && $(GO) test $(RACE) -shuffle=on -count=1 ./...
+# The packages of make ecosystem are left out: compiling their ORMs takes long.
+define test-all
+	$(GO) test $(RACE) -shuffle=on -count=1 $(1) ./...
+	cd integration && $(GO) test $(RACE) -shuffle=on -count=1 $(1) $$($(GO) list ./... | grep -v /ecosystem)
+	cd examples/signup && $(GO) test $(RACE) -shuffle=on -count=1 $(1) ./...
+endef
 
-matrix: ## Run the conformance suite and failovers on nine deployments, into docs/servers.md (3 minutes; at first it fetches 0.4 GB)
+test: server mysql ## Run all tests with the race detector on throwaway servers, slow tests in their short form (2 minutes)
+	$(call test-all,-short)
+
+test-long: server mysql ## Run all tests in full (8 minutes)
+	$(call test-all)
+
+matrix: vtcombo ## Run the conformance suite and failovers on ten deployments, and write docs/servers.md (3 minutes; the first run downloads 0.6 GB and compiles Vitess)
 	cd integration/servers && $(GO) test $(RACE) -tags=matrix -count=1 -timeout=10m
 	cd integration/failover && $(GO) test $(RACE) -tags=matrix -count=1 -timeout=10m
 	cd integration/matrix && $(GO) test $(RACE) -tags=matrix -count=1 -timeout=20m -update ../../docs/servers.md
 
 SOAK = 2m
-faults: server mysql ## Break connections at every byte and in random order, and soak a pool; figures into docs/reliability.md (15 minutes)
+faults: server mysql ## Break connections at every byte and in random order, soak a pool, and write docs/reliability.md (15 minutes)
 	@binary=$$(mktemp) && cd integration/faults && $(GO) test $(RACE) -c -o $$binary . && \
 	{ $$binary -test.timeout=2h -every=1 -checkouts=100000 -callers=200 -soak=$(SOAK) -update ../../docs/reliability.md; code=$$?; rm $$binary; exit $$code; }
 
-ecosystem: server mysql ent ## Run ORMs, migrations, tracing and dialers over this driver, on both kinds of server (a minute)
+ecosystem: server mysql ent ## Run ORMs, migrations, tracing, dialers and the MySQL driver's own tests over this driver, on both kinds of server (2 minutes)
 	@cd integration/containers && $(GO) test $(RACE) -count=1 ./...
 	@binary=$$(mktemp) && cd integration/ecosystem && $(GO) test $(RACE) -tags=ecosystem -c -o $$binary . && \
 	{ $$binary -test.timeout=10m; code=$$?; rm $$binary; exit $$code; }
+	@cd integration/driversuite && $(GO) test -tags=ecosystem -count=1
 
-lint: ent ## gofmt, go vet (also for other systems), staticcheck, go mod tidy
+lint: ent ## Check with gofmt, go vet (also for other systems), staticcheck and go mod tidy
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not gofmt'ed: $$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	GOOS=windows $(GO) vet ./...
@@ -45,33 +56,36 @@ lint: ent ## gofmt, go vet (also for other systems), staticcheck, go mod tidy
 	cd internal/tools && $(GO) mod tidy -diff
 
 fuzz: server ## Fuzz DSNs, isolation names, error texts, the guard's recogniser and, on a server, the guard, a minute each
-	@for target in FuzzDSN FuzzDSNHidesPassword FuzzIsolationName FuzzEffectOf FuzzInitErrorHidesLiterals FuzzGuardMissesNothing; do \
-		$(GO) test -run='^$$' -fuzz="^$$target\$$" -fuzztime=60s -fuzzminimizetime=100x . || exit 1; done
+	@for target in .:FuzzDSN .:FuzzDSNHidesPassword .:FuzzIsolationName .:FuzzInitErrorHidesLiterals .:FuzzGuardMissesNothing ./internal/sqltext:FuzzEffectOf; do \
+		$(GO) test -run='^$$' -fuzz="^$${target#*:}\$$" -fuzztime=60s -fuzzminimizetime=100x "$${target%:*}" || exit 1; done
 
-bench: server mysql ## Measure all that docs/performance.md shows, and write it (10 minutes; the machine should be quiet)
+bench: server mysql ## Measure everything in docs/performance.md and write it (10 minutes; the machine should be idle)
 	cd bench && $(GO) run ./performance -update ../docs/performance.md
 
-bench-quick: server ## The same on MariaDB alone, roughly, in less than a minute, on the screen
+bench-quick: server ## Measure the same roughly, on MariaDB alone, and print it (less than a minute)
 	@cd bench && $(GO) run ./performance -quick
 
-bench-getorcreate: server mysql ## Compare ways to get or create a row, into docs/get-or-create.md (4 minutes)
+bench-getorcreate: server mysql ## Compare ways to get or create a row, and write docs/get-or-create.md (4 minutes)
 	cd bench && $(GO) run ./getorcreate -update ../docs/get-or-create.md
 
-vulncheck: ## Look for known vulnerabilities in what is called (asks vuln.go.dev)
+vulncheck: ## Look for known vulnerabilities in the code that is called (asks vuln.go.dev)
 	@$$($(GO) tool -modfile=internal/tools/go.mod -n govulncheck) ./... || case $$? in \
-		3) echo "make vulncheck: update what is named above, and Go where it is the standard library" >&2; exit 1 ;; \
-		*) echo "make vulncheck: nothing was checked, for the reason above; GOVULNDB may name a mirror of https://vuln.go.dev" >&2; exit 1 ;; esac
+		3) echo "make vulncheck: update the modules named above, or Go if it is the standard library" >&2; exit 1 ;; \
+		*) echo "make vulncheck: nothing was checked, for the reason above; GOVULNDB can name a mirror of https://vuln.go.dev" >&2; exit 1 ;; esac
 
-release-check: ## Tell whether this commit may be tagged: tree, modules, CHANGELOG, API
+release-check: ## Check whether this commit can be tagged: tree, modules, CHANGELOG, API
 	@GO='$(GO)' sh internal/tools/release-check.sh
 
-server: # Install a MariaDB server where none is found
+server: # Install a MariaDB server if none is found
 	@sh internal/testserver/install.sh
 
 ent: # Generate the ent client that make ecosystem tests
 	@cd integration/ecosystem/internal/ent && $(GO) generate .
 
-mysql: # Fetch a MySQL server for the tests where none is found
-	@[ -n "$$MYSQLINIT_TEST_DSN" ] && [ -z "$$CI" ] || sh internal/testserver/fetch.sh mysql || echo "trying without"
+mysql: # Fetch a MySQL server for the tests if none is found
+	@[ -n "$$MYSQLINIT_TEST_DSN" ] && [ -z "$$CI" ] || sh internal/testserver/fetch.sh mysql || echo "going on without MySQL"
 
-.PHONY: help demo test matrix faults ecosystem lint fuzz bench bench-quick bench-getorcreate vulncheck release-check server ent mysql
+vtcombo: # Compile Vitess unless it is compiled already, and show the progress
+	@sh internal/testserver/fetch.sh vtcombo || echo "trying without"
+
+.PHONY: help demo test test-long matrix faults ecosystem lint fuzz bench bench-quick bench-getorcreate vulncheck release-check server ent mysql vtcombo

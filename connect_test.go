@@ -23,7 +23,7 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-// fakeConnector returns what connect does.
+// fakeConnector connects by calling connect.
 type fakeConnector struct {
 	connect func(ctx context.Context) (driver.Conn, error)
 	calls   atomic.Int32
@@ -37,7 +37,7 @@ func (f *fakeConnector) Connect(ctx context.Context) (driver.Conn, error) {
 func (f *fakeConnector) Driver() driver.Driver { return &mysql.MySQLDriver{} }
 func (f *fakeConnector) Close() error          { f.closed.Store(true); return nil }
 
-// fakeConn answers statements with exec, and notes that it was closed.
+// fakeConn runs exec for each statement, and records that it was closed.
 type fakeConn struct {
 	driver.Conn
 	exec    func(ctx context.Context) error
@@ -92,7 +92,7 @@ func TestConnectClosesWhenPreparationFails(t *testing.T) {
 }
 
 // The driver panics on a malformed answer. database/sql connects on goroutines
-// where nobody recovers that.
+// of its own, where nobody could recover the panic.
 func TestMalformedAnswerIsAnError(t *testing.T) {
 	var answer []byte
 	conn := &fakeConn{exec: func(context.Context) error { return fmt.Errorf("status %d", answer[3]) }}
@@ -121,7 +121,7 @@ func TestOneConnectPerCall(t *testing.T) {
 	}
 }
 
-func TestParentErrorsComeBackAsTheyWere(t *testing.T) {
+func TestParentErrorsComeBackUnchanged(t *testing.T) {
 	denied := &mysql.MySQLError{Number: 1045, Message: "Access denied"}
 	parent := &fakeConnector{connect: func(context.Context) (driver.Conn, error) { return nil, denied }}
 	if _, err := wrap(t, parent).Connect(t.Context()); err != error(denied) {
@@ -129,7 +129,7 @@ func TestParentErrorsComeBackAsTheyWere(t *testing.T) {
 	}
 	nothing := &fakeConnector{connect: func(context.Context) (driver.Conn, error) { return nil, nil }}
 	if _, err := wrap(t, nothing).Connect(t.Context()); err == nil {
-		t.Error("a connector without connection and error: no error")
+		t.Error("a connector that returns neither a connection nor an error: no error")
 	}
 	if _, err := mysqlinit.Wrap(nil); err == nil {
 		t.Error("Wrap(nil): no error")
@@ -139,21 +139,21 @@ func TestParentErrorsComeBackAsTheyWere(t *testing.T) {
 	}
 }
 
-func TestParentsConnectionBesideAnErrorIsClosed(t *testing.T) {
+func TestParentsConnectionNextToAnErrorIsClosed(t *testing.T) {
 	conn := &fakeConn{}
 	refused := errors.New("refused")
 	parent := &fakeConnector{connect: func(context.Context) (driver.Conn, error) { return conn, refused }}
 	if got, err := wrap(t, parent).Connect(t.Context()); got != nil || err != refused || !conn.closed.Load() {
 		t.Errorf("got %v, %v, closed %v", got, err, conn.closed.Load())
 	}
-	// What many wrappers return: a nil pointer.
+	// Many wrappers return a nil pointer along with an error.
 	parent.connect = func(context.Context) (driver.Conn, error) { return (*fakeConn)(nil), refused }
 	if got, err := wrap(t, parent).Connect(t.Context()); got != nil || err != refused {
 		t.Errorf("got %v, %v", got, err)
 	}
 }
 
-func TestServersAnswerOutranksAnEndedContext(t *testing.T) {
+func TestServersErrorWinsOverAnEndedContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	parent := &fakeConnector{connect: func(context.Context) (driver.Conn, error) {
 		return &fakeConn{exec: func(context.Context) error {
@@ -168,7 +168,7 @@ func TestServersAnswerOutranksAnEndedContext(t *testing.T) {
 }
 
 func TestConnectTimeoutNamesKeyDurationAndPhase(t *testing.T) {
-	never := make(chan struct{}) // a dialer and a server that heed no context
+	never := make(chan struct{}) // holds a dialer and a server that ignore their context
 	hang := func(context.Context) error { <-never; return nil }
 	for _, phase := range []string{"dial", "variables"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -198,13 +198,13 @@ func TestConnectTimeoutNamesKeyDurationAndPhase(t *testing.T) {
 					t.Errorf("%q lacks %q", err, want)
 				}
 			}
-			// The caller's own context gives its own error.
+			// If the caller's context ends first, the error is that context's.
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 			defer cancel()
 			if _, err := c.Connect(ctx); err != context.DeadlineExceeded {
 				t.Errorf("got %v, want the caller's error", err)
 			}
-			// What arrives late is closed.
+			// Connections that arrive after that are closed.
 			close(never)
 			synctest.Wait()
 			if opened.Load() != 2 || closed.Load() != 2 {
@@ -214,7 +214,7 @@ func TestConnectTimeoutNamesKeyDurationAndPhase(t *testing.T) {
 	}
 }
 
-// lateContext is past its deadline, and its timer has not fired yet.
+// lateContext is past its deadline, but its timer has not fired yet.
 type lateContext struct{ context.Context }
 
 func (lateContext) Deadline() (time.Time, bool) { return time.Now().Add(-time.Millisecond), true }
@@ -267,7 +267,7 @@ func TestSilentServerEndsWithinConnectTimeout(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	case <-time.After(20 * time.Second):
-		t.Error("still connecting after a hundred times connectTimeout")
+		t.Error("still connecting after 100 × connectTimeout")
 	}
 }
 
@@ -276,7 +276,7 @@ func TestPoolServesOthersWhileOneConnects(t *testing.T) {
 		parent := &fakeConnector{}
 		parent.connect = func(ctx context.Context) (driver.Conn, error) {
 			if parent.calls.Load() > 1 {
-				<-ctx.Done() // the server accepts and says nothing
+				<-ctx.Done() // the server accepts and never answers
 				return nil, ctx.Err()
 			}
 			return &fakeConn{exec: func(context.Context) error { return nil }}, nil
@@ -298,7 +298,7 @@ func TestPoolServesOthersWhileOneConnects(t *testing.T) {
 		}
 		select {
 		case err := <-hanging:
-			t.Fatalf("it has not hung: %v", err)
+			t.Fatalf("the connect has not hung: %v", err)
 		default:
 		}
 		start := time.Now()
@@ -308,7 +308,7 @@ func TestPoolServesOthersWhileOneConnects(t *testing.T) {
 	})
 }
 
-func TestBeforeConnectHasParamsOfItsOwn(t *testing.T) {
+func TestBeforeConnectHasItsOwnParams(t *testing.T) {
 	for kept, params := range []map[string]string{
 		{"isolation": "serializable"},
 		{"isolation": "serializable", "time_zone": "'UTC'"},
@@ -329,8 +329,8 @@ func TestBeforeConnectHasParamsOfItsOwn(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// One after another, where a shared map has grown; and at once, for the
-			// race detector.
+			// One after another, since a shared map would have grown; and at once, for
+			// the race detector.
 			var all sync.WaitGroup
 			for range 8 {
 				_, _ = c.Connect(t.Context())

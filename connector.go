@@ -23,7 +23,7 @@ type Connector struct {
 	origin       origin // of parent
 	driver       *Driver
 	session      *session.Session
-	timeout      time.Duration // bounds connecting and preparing; 0 is none
+	timeout      time.Duration // bounds connecting and preparing; 0 means no bound
 	guard        *guard        // nil without WithGuard
 	interceptors []sqlmw.Interceptor
 }
@@ -91,12 +91,15 @@ func (e emptiedParams) Connect(ctx context.Context) (driver.Conn, error) {
 // parent must speak MySQL. Options alone choose the session: the parent's DSN is
 // not read, and a key of this package in it goes to the server as a variable.
 // Close of the Connector closes the parent if that is an [io.Closer].
+//
+// A parent that has a guard is an error: give [WithGuard] to Wrap instead. If a
+// wrapper hides that guard, Connect returns the error.
 func Wrap(parent driver.Connector, opts ...Option) (*Connector, error) {
 	if parent == nil {
 		return nil, errors.New("mysqlinit: Wrap: the connector is nil")
 	}
 	if ours, ok := parent.(*Connector); ok && ours.guard != nil {
-		return nil, errors.New("mysqlinit: Wrap: the connector already has a guard, which would restore its session instead of this one: give WithGuard to Wrap instead")
+		return nil, errGuardBelow
 	}
 	d, err := NewDriver(opts...)
 	if err != nil {
@@ -130,9 +133,11 @@ func sessionConfig(s settings, ours params) session.Config {
 	return session.Config{
 		Isolation:    s.level(),
 		Binlog:       s.binlog.value.config(),
+		LevelAfter:   ours.levelAfter,
 		Variables:    ours.variables,
 		SentByDriver: ours.sentByDriver,
 		InitCommands: s.initCommands,
+		Multi:        ours.multiStatements,
 		Verify:       s.verify.value,
 		Logger:       s.loggerOrNone(),
 	}
@@ -219,9 +224,17 @@ func (c *Connector) connect(ctx context.Context, p *session.Progress) (driver.Co
 			return nil, fmt.Errorf("mysqlinit: WithGuard: the wrapped connector's connections %w; leave the guard out, or wrap this connector in that one instead", err)
 		}
 	}
+	var guardBelow *bool
+	if c.origin == foreign {
+		guardBelow = new(bool)
+		ctx = context.WithValue(ctx, preparation{}, guardBelow)
+	}
 	form, failure := c.session.Prepare(ctx, conn, p)
-	if failure != nil {
+	switch {
+	case failure != nil:
 		return nil, initError(failure)
+	case guardBelow != nil && *guardBelow:
+		return nil, errGuardBelow
 	}
 	prepared = true
 	if c.guard != nil {
@@ -231,7 +244,7 @@ func (c *Connector) connect(ctx context.Context, p *session.Progress) (driver.Co
 }
 
 func (c *Connector) connectParent(ctx context.Context) (conn driver.Conn, err error) {
-	if c.origin >= driverWithTLSConfig { // else the user's code takes part, whose panics the user wants to see
+	if c.origin >= driverWithTLSConfig { // otherwise the user's code takes part, and the user wants to see its panics
 		defer driverconn.RecoverMalformed(&err)
 	}
 	return c.parent.Connect(ctx)

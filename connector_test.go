@@ -27,8 +27,8 @@ func open(t *testing.T, dsn string, opts ...mysqlinit.Option) *sql.DB {
 	return db
 }
 
-// openConfig opens a pool of the Config of a DSN. edit changes the Config if it is
-// not nil.
+// openConfig opens a pool with the Config of a DSN. edit can change the Config, and
+// can be nil.
 func openConfig(t *testing.T, dsn string, edit func(*mysql.Config)) *sql.DB {
 	t.Helper()
 	cfg, err := mysql.ParseDSN(dsn)
@@ -81,7 +81,7 @@ func wantSession(t *testing.T, q interface {
 func onBoth(t *testing.T, cfg testserver.Config, test func(t *testing.T, s *testserver.Server)) {
 	for name, mysql := range map[string]bool{"MariaDB": false, "MySQL": true} {
 		cfg.MySQL = mysql
-		t.Run(name, func(t *testing.T) { test(t, testserver.New(t, cfg)) })
+		t.Run(name, func(t *testing.T) { test(t, testserver.Borrow(t, cfg)) })
 	}
 }
 
@@ -124,13 +124,14 @@ func hundredConnections(t *testing.T, s *testserver.Server) {
 
 func TestStatementFormatIsAnInitErrorWithTheCures(t *testing.T) {
 	onBoth(t, testserver.Config{Binlog: "STATEMENT"}, statementFormat)
-	// With the binary log off the format does not matter.
+	// If the binary log is off, the format does not matter.
 	onBoth(t, testserver.Config{Args: []string{"--binlog-format=STATEMENT"}}, func(t *testing.T, off *testserver.Server) {
 		wantSession(t, open(t, off.DSN(testserver.App, "")), "READ-COMMITTED", "STATEMENT")
 	})
 }
 
-// smallestPrivilege lets an account set binlog_format.
+// smallestPrivilege returns the smallest privilege that lets an account set
+// binlog_format.
 func smallestPrivilege(s *testserver.Server) string {
 	if s.MySQL {
 		return "SESSION_VARIABLES_ADMIN"
@@ -145,7 +146,7 @@ func statementFormat(t *testing.T, s *testserver.Server) {
 		t.Fatalf("got %v, want an InitError", err)
 	}
 	rest := initErr.Error()
-	for _, want := range []string{"1665", "is not allowed to change", "binlog_format = 'ROW'", "binlog_format = ROW (or MIXED)", "isolation=server", "binlog=server", "GRANT " + smallestPrivilege(s), "it can then"} {
+	for _, want := range []string{"1665", "is not allowed to change", "binlog_format = ROW (or MIXED)", "isolation=server", "binlog=server", "GRANT " + smallestPrivilege(s), "it can then", "binlog_format = 'ROW'"} {
 		_, after, found := strings.Cut(rest, want)
 		if !found {
 			t.Fatalf("the error lacks %q, or has it in another place: %v", want, err)
@@ -194,7 +195,7 @@ func everyWayIn(t *testing.T, s *testserver.Server) {
 		t.Run(name+" with options", func(t *testing.T) {
 			wantSession(t, db, "SERIALIZABLE", "ROW")
 			if got := readVariable(t, db, "@x"); got != "7" {
-				t.Errorf("the init command has not run: %s", got)
+				t.Errorf("the init command has not run: @x is %s", got)
 			}
 		})
 	}
@@ -228,7 +229,7 @@ func waysIn(t *testing.T, dsn string, opts ...mysqlinit.Option) map[string]drive
 	}
 }
 
-// legacy connects with a driver's Open, as programs from before DriverContext do.
+// legacy connects with a driver's Open, as programs did before DriverContext.
 type legacy struct {
 	d   driver.Driver
 	dsn string

@@ -36,11 +36,13 @@
 // the same SET asserts that the format is not STATEMENT, under which READ
 // COMMITTED could not write. See [BinlogPolicy].
 //
-// # Keeping the session
+// # Keeping sessions, and transactions
 //
 // The next user of a pooled connection sees a SET that its last user ran.
 // [WithGuard], or guard=true in the DSN, restores isolation level, binlog format
-// and the DSN's variables in between, and nothing else:
+// and the DSN's variables in between, and nothing else. It also refuses what
+// follows in a transaction that the server has ended, which MySQL itself runs on
+// its own:
 //
 //	user:password@tcp(db:3306)/app?guard=true
 //
@@ -49,7 +51,7 @@
 // A connection that could not be prepared is closed, and Connect returns an
 // [*InitError] that says which statement failed, why, and the cure. errors.As
 // still reaches the server's [*mysql.MySQLError]. No message holds a password or
-// a literal of a statement.
+// a literal of an init command.
 //
 // # Other ways in
 //

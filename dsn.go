@@ -1,14 +1,16 @@
 package mysqlinit
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/url"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -18,126 +20,13 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/sysvar"
 )
 
-// ourKeys are the DSN keys of this package. Each is given the unescaped value.
-var ourKeys = map[string]func(s *settings, value string) error{
-	"isolation": func(s *settings, value string) error {
-		if strings.EqualFold(value, "server") {
-			return WithIsolation(0)(s)
-		}
-		level, ok := sysvar.ParseLevel(value)
-		if !ok {
-			return errors.New("want read-committed, repeatable-read, read-uncommitted, serializable or server")
-		}
-		return WithIsolation(level)(s)
-	},
-	"binlog": func(s *settings, value string) error {
-		policy := slices.Index(binlogPolicyNames[:], strings.ToLower(value))
-		if policy < 0 {
-			return errors.New("want row, require-row, assert or server")
-		}
-		return WithBinlog(BinlogPolicy(policy))(s)
-	},
-	"initCommand":  func(s *settings, value string) error { return WithInitCommand(value)(s) },
-	"init_command": func(s *settings, value string) error { return WithInitCommand(value)(s) },
-	"verify":       boolean(WithVerify),
-	"guard":        boolean(WithGuard),
-	"connectTimeout": func(s *settings, value string) error {
-		d, err := time.ParseDuration(strings.ToLower(value))
-		if err != nil || d < 0 {
-			return errors.New("want a Go duration that is not negative, such as 10s; 0 means no bound")
-		}
-		return WithConnectTimeout(d)(s)
-	},
-}
-
-// boolean makes a key of an option that is on or off, with the values that the
-// MySQL driver's own boolean keys have.
-func boolean(with func(on bool) Option) func(s *settings, value string) error {
-	return func(s *settings, value string) error {
-		switch strings.ToLower(value) {
-		case "true", "1":
-			return with(true)(s)
-		case "false", "0":
-			return with(false)(s)
-		}
-		return errors.New("want true or false")
-	}
-}
-
-// aliases are what people write out of habit instead of one of our keys, folded.
-var aliases = map[string]string{
-	"isolationlevel":            "isolation",
-	"transactionisolation":      "isolation",
-	"transactionisolationlevel": "isolation",
-	"txisolation":               "isolation",
-	"binlogformat":              "binlog (or binlog_format)",
-	"binlogpolicy":              "binlog",
-	"initcommands":              "initCommand",
-	"initsql":                   "initCommand",
-	"connectiontimeout":         "connectTimeout",
-}
-
-// realVariables are system variables that fold to a known key or an alias.
-var realVariables = map[string]bool{
-	"binlog_format": true, "max_allowed_packet": true, "connect_timeout": true,
-	"transaction_isolation": true, "tx_isolation": true,
-}
-
-// driverKeys are the DSN keys of the MySQL driver. They are read off the DSN that
-// it formats for a Config in which nothing has its default, so that the keys of
-// its next version are known too.
-var driverKeys = sync.OnceValue(func() map[string]bool {
-	cfg := mysql.NewConfig()
-	v := reflect.ValueOf(cfg).Elem()
-	for i := range v.NumField() {
-		if !v.Type().Field(i).IsExported() {
-			continue
-		}
-		switch f := v.Field(i); f.Kind() {
-		case reflect.Bool:
-			f.SetBool(!f.Bool())
-		case reflect.String:
-			f.SetString("x")
-		case reflect.Int, reflect.Int64:
-			f.SetInt(f.Int() + int64(time.Second))
-		}
-	}
-	cfg.Loc = time.FixedZone("x", 0)
-	// Options set what no exported field holds. The values only have to differ from
-	// the defaults. They cannot fail.
-	_ = cfg.Apply(mysql.EnableCompression(true), mysql.TimeTruncate(time.Second), mysql.Charset("x", "x"))
-	_, params, _ := strings.Cut(cfg.FormatDSN(), "?")
-	keys := make(map[string]bool)
-	for param := range strings.SplitSeq(params, "&") {
-		key, _, _ := strings.Cut(param, "=")
-		keys[key] = true
-	}
-	return keys
-})
-
-// folded maps every known key, folded, to its right spelling.
-var folded = sync.OnceValue(func() map[string]string {
-	spelling := make(map[string]string)
-	for alias, key := range aliases {
-		spelling[alias] = key
-	}
-	for key := range driverKeys() {
-		spelling[fold(key)] = key
-	}
-	for key := range ourKeys {
-		spelling[fold(key)] = key
-	}
-	spelling["initcommand"] = "initCommand"
-	return spelling
-})
-
-func fold(key string) string { return strings.ToLower(strings.ReplaceAll(key, "_", "")) }
-
 // params is what a DSN or a Config asks of us, and what it says about the driver.
 type params struct {
 	settings  settings
 	variables []sysvar.Variable // system variables to set, in the order written
 	seen      map[string]bool   // our keys
+
+	levelAfter int // how many variables stand before the isolation level, if it is written as one
 
 	sentByDriver      []sysvar.Variable // system variables that the driver sets itself
 	changedByCallback bool              // a BeforeConnect can change any of it for one connection
@@ -151,8 +40,8 @@ type origin byte
 
 const (
 	foreign             origin = iota // a connector given to Wrap: nothing is known
-	driverWithUserCode                // the MySQL driver, with a dialer or a callback of the user's
-	driverWithTLSConfig               // the MySQL driver; its TLS config can have code of the user's in it
+	driverWithUserCode                // the MySQL driver, with the user's dialer or callback
+	driverWithTLSConfig               // the MySQL driver; its TLS config can hold the user's code
 	driverAlone                       // the MySQL driver and the net package, which heed a context
 )
 
@@ -184,8 +73,11 @@ func (p *params) add(key, value string) error {
 	if !ok {
 		name.Bare = strings.ToLower(key)
 	}
-	if err := lookAlike(key, name.Bare); err != nil {
+	if err := refuseKey(key, name); err != nil {
 		return err
+	}
+	if strings.TrimSpace(value) == "" {
+		return fmt.Errorf("mysqlinit: DSN key %q has an empty value, which is no SQL: write %%27%%27 for an empty text, or take the key out", key)
 	}
 	return p.addVariable(sysvar.Variable{Name: key, Value: value}, name)
 }
@@ -206,18 +98,26 @@ func (p *params) addOurs(key, value string, set func(*settings, string) error) e
 	return p.agree(key, before)
 }
 
-// lookAlike refuses a key that is nearly one of ours or of the driver's. The
-// server would refuse it later, as a variable that it does not know.
-func lookAlike(key, bareName string) error {
-	switch right := folded()[fold(bareName)]; {
-	case right == "" || realVariables[bareName]:
-		return nil
-	case right == key: // the driver's, which reads its keys in DSNs only
+// refuseKey returns an error for a key that is no system variable, whose cure is
+// known before any server is asked.
+func refuseKey(key string, name sysvar.Name) error {
+	if driverOwns(key) { // it reads its keys in DSNs only
 		return fmt.Errorf("mysqlinit: key %q of Config.Params: it is a key of DSNs: set it with the Config's field or option of that name", key)
-	default:
+	}
+	if right := rightSpelling(name.Bare); right != "" {
 		return fmt.Errorf("mysqlinit: unknown DSN key %q: write %s", key, right)
 	}
+	switch {
+	case variableKey.MatchString(key):
+		return nil
+	case strings.HasPrefix(key, "amp;"):
+		return fmt.Errorf("mysqlinit: DSN key %q: the DSN has &amp; in place of &", key)
+	}
+	return fmt.Errorf("mysqlinit: unknown DSN key %q: no system variable has such a name; take it out, or give it to the program that it is for", key)
 }
+
+// variableKey matches what can stand before the '=' of a SET.
+var variableKey = regexp.MustCompile("^[\\pL\\pN_$.@`'\"\\s]+$")
 
 // addVariable takes a system variable. The two that we set ourselves are choices
 // of our settings.
@@ -237,13 +137,19 @@ func (p *params) addVariable(v sysvar.Variable, name sysvar.Name) error {
 			chosen = session.Isolation{Level: level}
 		}
 		p.settings.isolation = given(chosen)
+		p.levelAfter = len(p.variables)
 		return p.agree(v.Name, before)
 	case name.Bare == sysvar.BinlogFormat:
 		p.settings.binlog = given(binlog{format: v.Value})
 		return p.agree(v.Name, before)
 	}
 	// As in the driver's map, the last value of a name wins.
-	p.variables = slices.DeleteFunc(p.variables, func(other sysvar.Variable) bool { return other.Name == v.Name })
+	if i := slices.IndexFunc(p.variables, func(other sysvar.Variable) bool { return other.Name == v.Name }); i >= 0 {
+		p.variables = slices.Delete(p.variables, i, i+1)
+		if i < p.levelAfter {
+			p.levelAfter--
+		}
+	}
 	p.variables = append(p.variables, v)
 	return nil
 }
@@ -264,8 +170,8 @@ func (p *params) agree(key string, before settings) error {
 	return nil
 }
 
-// setsOurs returns the variable of ours that a value would set as well, as
-// '+00:00', tx_isolation='SERIALIZABLE' does. Sent after our own items, it would
+// setsOurs returns our own variable that a value would set as well, as '+00:00',
+// tx_isolation='SERIALIZABLE' does. Sent after our own items, it would
 // silently override them. A value that only reads such a variable is fine.
 func setsOurs(value string) string {
 	for _, a := range sqltext.Assignments("SET value = " + value) {
@@ -284,6 +190,9 @@ func parseDSN(dsn string) (*mysql.Config, params, error) {
 	var ours params
 	head, query := splitDSN(dsn)
 	if _, err := parseDriverDSN(head, nil); err != nil {
+		if cure := dsnOfURL(dsn); cure != "" {
+			return nil, params{}, errors.New("mysqlinit: invalid DSN: it is a URL; " + cure)
+		}
 		return nil, params{}, err // what seems to be a key can be a part of the password
 	}
 	var rest []string
@@ -298,7 +207,7 @@ func parseDSN(dsn string) (*mysql.Config, params, error) {
 				rest = append(rest, param) // the driver ignores it
 			}
 			continue
-		case driverKeys()[key] || key == "strict":
+		case driverOwns(key):
 			rest = append(rest, param)
 			continue
 		}
@@ -319,6 +228,26 @@ func parseDSN(dsn string) (*mysql.Config, params, error) {
 	}
 	ours.readConfig(cfg)
 	return cfg, ours, nil
+}
+
+// dsnOfURL says which DSN to write in place of a URL, without its password. It is
+// "" if the text is no URL of a database.
+func dsnOfURL(text string) string {
+	scheme, _, ok := strings.Cut(text, "://")
+	if !ok || !slices.Contains([]string{"mysql", "mariadb", "mysql2", "mysql+pymysql"}, strings.ToLower(scheme)) {
+		return ""
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.User == nil || u.Hostname() == "" || strings.ContainsAny(strings.TrimPrefix(u.Path, "/"), "/@:") {
+		// Its parts are not certain: what seems to be a name can be a part of the password.
+		return "want user:password@tcp(host:3306)/database?key=value"
+	}
+	user := u.User.Username()
+	if _, ok := u.User.Password(); ok {
+		user += ":PASSWORD"
+	}
+	port := cmp.Or(u.Port(), "3306")
+	return "want " + user + "@tcp(" + net.JoinHostPort(u.Hostname(), port) + ")" + cmp.Or(u.Path, "/") + ", and after it ?key=value"
 }
 
 // splitDSN splits a DSN where the driver does: at the first '?' after the last
@@ -355,38 +284,6 @@ func parseDriverDSN(dsn string, query []string) (*mysql.Config, error) {
 		return nil, fmt.Errorf("mysqlinit: invalid DSN: %s; want user:password@net(address)/database?key=value, with a '/' in a value written %%2F", text)
 	}
 	return nil, errors.New("mysqlinit: invalid DSN: the part before its parameters is malformed; want user:password@net(address)/database?key=value, with a '/' or '%' in the database's name escaped (url.PathEscape), and a '/' in a value written %2F")
-}
-
-// driverWants says which values a key of the driver's has. The driver's own error
-// says so only along with the value. Except for names that are registered, the
-// driver itself is asked.
-func driverWants(key string) string {
-	switch key {
-	case "tls":
-		return "want true, false, skip-verify, preferred, or a name registered before with mysql.RegisterTLSConfig"
-	case "serverPubKey":
-		return "want a name registered before with mysql.RegisterServerPubKey"
-	}
-	for _, kind := range []struct{ value, name string }{
-		{"true", "true or false"},
-		{"1s", "a Go duration, such as 30s"},
-		{"1", "a whole number"},
-		{"UTC", "the name of a time zone, such as UTC"},
-	} {
-		if _, err := tryParse("/?" + key + "=" + kind.value); err == nil {
-			return "want " + kind.name
-		}
-	}
-	return "the MySQL driver does not accept its value"
-}
-
-func tryParse(dsn string) (cfg *mysql.Config, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%v", p)
-		}
-	}()
-	return mysql.ParseDSN(dsn)
 }
 
 // takeParams removes our keys from the Params of a private copy of a Config. The

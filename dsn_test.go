@@ -182,8 +182,96 @@ func TestDriverKeysAreRead(t *testing.T) {
 		"allowOldPasswords", "charset", "checkConnLiveness", "collation", "clientFoundRows", "columnsWithAlias", "compress",
 		"connectionAttributes", "interpolateParams", "loc", "maxAllowedPacket", "multiStatements", "parseTime", "readTimeout",
 		"rejectReadOnly", "serverPubKey", "timeTruncate", "timeout", "tls", "writeTimeout"} {
-		if !driverKeys()[key] {
+		if !driverSpellings()[key] || !driverOwns(key) {
 			t.Errorf("%s is not known", key)
+		}
+	}
+}
+
+// The next version of the driver has a key that no exported field and no option
+// shows.
+func TestKeysOfTheNextDriverAreItsOwn(t *testing.T) {
+	next := func(dsn string) (*mysql.Config, error) {
+		head, query := splitDSN(dsn)
+		var rest []string
+		for param := range strings.SplitSeq(query, "&") {
+			if !strings.HasPrefix(param, "tinyInt1IsBool=") {
+				rest = append(rest, param)
+			}
+		}
+		return tryParse(head + "?" + strings.Join(rest, "&"))
+	}
+	for key, want := range map[string]bool{"tinyInt1IsBool": true, "parseTime": true, "loc": true, "strict": true, "tinyint1isbool": false, "time_zone": false, "isolation": false, "@x": false} {
+		if got := owns(next, key); got != want {
+			t.Errorf("%s: got %v, want %v", key, got, want)
+		}
+	}
+}
+
+func TestKeysThatNoServerIsAskedAbout(t *testing.T) {
+	for query, wants := range map[string][]string{
+		"verfiy=true":                     {`"verfiy"`, "write verify"},
+		"gaurd=true":                      {`"gaurd"`, "write guard"},
+		"isolaton=serializable":           {`"isolaton"`, "write isolation"},
+		"conectTimeout=5s":                {`"conectTimeout"`, "write connectTimeout"},
+		"isolation-level=x":               {`"isolation-level"`, "write isolation"},
+		"init-command=SET+@x=1":           {`"init-command"`, "write initCommand"},
+		"parseTimes=true":                 {`"parseTimes"`, "write parseTime"},
+		"x-migrations-table=foo":          {`"x-migrations-table"`, "no system variable", "program that it is for"},
+		"ssl-ca=/etc/ca.pem":              {`want user:password`}, // the last '/' splits a DSN
+		"ssl-ca=ca.pem&binlog=assert":     {`"ssl-ca"`, "no system variable"},
+		"charset=utf8&amp;parseTime=true": {`"amp;parseTime"`, "&amp; in place of &"},
+		"sql_mode=":                       {`"sql_mode"`, "empty value", "%27%27"},
+		"sql_mode=+":                      {`"sql_mode"`, "empty value"},
+	} {
+		_, err := (&Driver{}).OpenConnector("u:secret@tcp(h:1)/db?" + query)
+		if err == nil {
+			t.Errorf("%s: no error", query)
+			continue
+		}
+		for _, want := range wants {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %q lacks %q", query, err, want)
+			}
+		}
+	}
+}
+
+func TestAURLIsAnsweredWithItsDSN(t *testing.T) {
+	for url, want := range map[string]string{
+		"mysql://app:hunter2@db.example:3307/shop?parseTime=true": "app:PASSWORD@tcp(db.example:3307)/shop, ",
+		"mysql://app@db/shop":                "app@tcp(db:3306)/shop, ",
+		"mariadb://app:hunter2@[::1]:3306/":  "app:PASSWORD@tcp([::1]:3306)/, ",
+		"mysql2://app:hun/ter2@db:3306/shop": "user:password@tcp(host:3306)/database",
+		"MySQL://app:12/hunter2@db/shop":     "user:password@tcp(host:3306)/database",
+	} {
+		_, err := Open(url)
+		if err == nil || !strings.Contains(err.Error(), "it is a URL; want "+want) {
+			t.Errorf("%s: got %v", url, err)
+		}
+		if err != nil && (strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "ter2")) {
+			t.Errorf("%s: the error shows the password: %v", url, err)
+		}
+	}
+	// This one is a DSN: user mysql, password "//".
+	if cfg, _, err := parseDSN("mysql://@/"); err != nil || cfg.User != "mysql" || cfg.Passwd != "//" {
+		t.Errorf("got %+v, %v", cfg, err)
+	}
+}
+
+func TestALevelThatIsAVariableKeepsItsPlace(t *testing.T) {
+	for query, want := range map[string]string{
+		"aurora_read_replica_read_committed=1&transaction_isolation='READ-COMMITTED'": "SET @@SESSION.binlog_format = 'ROW', aurora_read_replica_read_committed = 1, @@SESSION.transaction_isolation = 'READ-COMMITTED'",
+		"a=1&b=2&tx_isolation='SERIALIZABLE'&a=3&c=4&binlog=server":                   "SET b = 2, @@SESSION.transaction_isolation = 'SERIALIZABLE', a = 3, c = 4",
+		"a=1&isolation=serializable&binlog=server":                                    "SET @@SESSION.transaction_isolation = 'SERIALIZABLE', a = 1",
+		"a=1&isolation=serializable&tx_isolation='SERIALIZABLE'&binlog=server":        "SET a = 1, @@SESSION.transaction_isolation = 'SERIALIZABLE'",
+	} {
+		conn := &troubledConn{}
+		if _, failure := testConnector(t, "/?"+query).session.Prepare(t.Context(), conn, new(session.Progress)); failure != nil {
+			t.Fatal(failure.Err)
+		}
+		if got := strings.Join(conn.sent, "; "); got != want {
+			t.Errorf("%s:\n got %s\nwant %s", query, got, want)
 		}
 	}
 }
@@ -259,7 +347,7 @@ func TestTheSETOfADSN(t *testing.T) {
 		{"binlog=require-row&time_zone='UTC'&sql_mode='ANSI'", "SET @@SESSION.transaction_isolation = 'READ-COMMITTED', @@SESSION.binlog_format = 'ROW', time_zone = 'UTC', sql_mode = 'ANSI'"},
 		{"a=1+%23+one&b=2", "SET @@SESSION.transaction_isolation = 'READ-COMMITTED', @@SESSION.binlog_format = 'ROW', a = 1 # one\n, b = 2"},
 		{"time_zone='%2B00:00'+--+utc&a=1", "SET @@SESSION.transaction_isolation = 'READ-COMMITTED', @@SESSION.binlog_format = 'ROW', time_zone = '+00:00' -- utc\n, a = 1"},
-		{"tx_isolation=DEFAULT", "SET @@SESSION.binlog_format = 'ROW', @@SESSION.transaction_isolation = DEFAULT"},
+		{"tx_isolation=DEFAULT", "SET @@SESSION.transaction_isolation = DEFAULT, @@SESSION.binlog_format = 'ROW'"},
 		{"binlog_format=MIXED", "SET @@SESSION.transaction_isolation = 'READ-COMMITTED', @@SESSION.binlog_format = MIXED"},
 		{"isolation=serializable&binlog=assert", "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE"},
 		{"binlog=assert", "SET @@SESSION.transaction_isolation = IF(@@SESSION.binlog_format = 'STATEMENT' AND (@@GLOBAL.log_bin OR @@wsrep_on), 'mysqlinit: binlog_format is STATEMENT', 'READ-COMMITTED')"},
@@ -323,16 +411,21 @@ func FuzzDSN(f *testing.F) {
 func FuzzDSNHidesPassword(f *testing.F) {
 	tails := []string{"@tcp(h:1)/db", "", "@", "/", "@tcp(h:1)", "@tcp(h:1/db", "@tcp h:1/db", "@nonet/db", "@tcp(h:1)/db%zz", "@tcp(h:1)/db?verify=perhaps", "@tcp(h:1)/?isolation",
 		"@tcp(h:1)/db?strict=1", "@tcp(h:1)/db?tls=none", "@tcp(h:1)/db?a=%zz", "@tcp(h:1)/db?Isolation=1", "@tcp(h:1)/db?connectTimeout=x&parseTime=x", "?initCommand=SET+TRANSACTION+READ+ONLY"}
+	tails = append(tails, "@h:1/db", "@h/db?a=b")
 	for _, special := range []string{"@", "/", "?", ":", "%", "&", "=", "%zz", "@tcp(", "/?", "a/b?c=", ")/", "'", "\n"} {
 		for tail := range tails {
 			f.Add(special, "", uint8(tail))
 			f.Add("", special, uint8(tail))
 			f.Add(special, special, uint8(tail))
+			f.Add(special, special, uint8(tail+128+128%len(tails)))
 		}
 	}
 	f.Fuzz(func(t *testing.T, before, after string, tail uint8) {
 		const secret = "hunter2"
 		dsn := "app:" + before + secret + after + tails[int(tail)%len(tails)]
+		if tail >= 128 {
+			dsn = "mysql://" + dsn
+		}
 		head, _ := splitDSN(dsn)
 		if _, err := tryParse(head); err == nil && !strings.Contains(head, secret) {
 			t.Skip() // a DSN whose password ends before the secret

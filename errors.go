@@ -20,7 +20,8 @@ var ErrTransactionLost = txlost.Err
 // InitError says why a connection could not be prepared. The connection was
 // closed. errors.As finds it, and through it the server's [*mysql.MySQLError].
 type InitError struct {
-	// Statement is the statement that failed, with "?" in place of its literals.
+	// Statement is the statement that failed, with "?" in place of the literals that
+	// can be a secret.
 	Statement string
 	// Reason says what went wrong, in this package's words.
 	Reason string
@@ -34,19 +35,20 @@ type InitError struct {
 	answer string // Err's text, without what it quotes of the statement
 }
 
-// Error gives reason, statement, the server's answer and the cure in one line,
-// without any literal of the statement.
+// Error gives the reason, the cure, what the server answered and the statement, in
+// one line. It shows values of the DSN's system variables, such as a time zone,
+// and no other literal of a statement.
 func (e *InitError) Error() string {
 	var b strings.Builder
 	b.WriteString("mysqlinit: " + e.Reason)
-	if e.Statement != "" {
-		b.WriteString(": " + e.Statement)
-	}
-	if e.answer != "" {
-		b.WriteString(": " + e.answer)
-	}
 	if e.Cure != "" {
 		b.WriteString(". Cure: " + e.Cure)
+	}
+	if e.answer != "" {
+		b.WriteString(". Answer: " + e.answer)
+	}
+	if e.Statement != "" {
+		b.WriteString(". Statement: " + e.Statement)
 	}
 	return b.String()
 }
@@ -57,11 +59,11 @@ func (e *InitError) Unwrap() error { return e.Err }
 func initError(f *session.Failure) *InitError {
 	err := withoutBadConn(f.Err)
 	return &InitError{
-		Statement: sqltext.Mask(f.Statement),
+		Statement: sqltext.Mask(f.Statement, f.Public...),
 		Reason:    f.Reason,
 		Cure:      f.Cure,
 		Err:       err,
-		answer:    sqltext.MaskAnswer(f.Statement, err),
+		answer:    sqltext.MaskAnswer(f.Statement, err, f.Public...),
 	}
 }
 

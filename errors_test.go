@@ -19,7 +19,7 @@ import (
 func TestInitErrorSaysWhatWhyAndCure(t *testing.T) {
 	cause := &mysql.MySQLError{Number: 1231, Message: "Variable 'sql_mode' can't be set to the value of 'hunter2'"}
 	err := error(failureOf("SET sql_mode = 'hunter2', @@SESSION.binlog_format = 'ROW'", "it failed", "do better", cause))
-	const want = "mysqlinit: it failed: SET sql_mode = ?, @@SESSION.binlog_format = 'ROW': Error 1231: Variable 'sql_mode' can't be set to the value of '…'. Cure: do better"
+	const want = "mysqlinit: it failed. Cure: do better. Answer: Error 1231: Variable 'sql_mode' can't be set to the value of '…'. Statement: SET sql_mode = ?, @@SESSION.binlog_format = 'ROW'"
 	if err.Error() != want {
 		t.Errorf("got  %s\nwant %s", err, want)
 	}
@@ -47,7 +47,7 @@ func TestInitErrorIsOneShortLineOfPrintableText(t *testing.T) {
 			t.Errorf("%d bytes: %q", len(text), text)
 		}
 	}
-	if text := failureOf("SET @a = 1", "it failed", "", errors.New("ungültig: 構文 →")).Error(); !strings.HasSuffix(text, "ungültig: 構文 →") {
+	if text := failureOf("SET @a = 1", "it failed", "", errors.New("ungültig: 構文 →")).Error(); !strings.Contains(text, ". Answer: ungültig: 構文 →. ") {
 		t.Errorf("got %s", text)
 	}
 }
@@ -60,7 +60,7 @@ func TestMaskingALongAnswer(t *testing.T) {
 	go func() { done <- failureOf("SET @a = '"+literal+"'", "it failed", "", cause).Error() }()
 	select {
 	case text := <-done:
-		if !strings.HasSuffix(text, "Error 1231: the value of '…'") {
+		if !strings.Contains(text, ". Answer: Error 1231: the value of '…'. ") {
 			t.Errorf("got %s", text)
 		}
 	case <-time.After(20 * time.Second):

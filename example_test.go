@@ -150,6 +150,36 @@ func ExampleWithGuard() {
 	fmt.Println(isolation) // READ-COMMITTED again
 }
 
+// With the guard, code that retries by the server's error number needs no change:
+// the error of Commit has the deadlock in it, whoever swallowed it before.
+func ExampleErrTransactionLost() {
+	db, err := mysqlinit.Open(dsn, mysqlinit.WithGuard(true))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+	errAgain := errors.New("run the whole transaction again")
+	transfer := func(tx *sql.Tx) error {
+		_, _ = tx.Exec("UPDATE accounts SET balance = balance - 10 WHERE id = 1") // swallows a deadlock
+		_, _ = tx.Exec("UPDATE accounts SET balance = balance + 10 WHERE id = 2")
+		err := tx.Commit()
+		if serverErr, ok := errors.AsType[*mysql.MySQLError](err); ok && serverErr.Number == 1213 {
+			return errAgain // run the whole transaction again
+		}
+		return err // ErrTransactionLost if another error ended it
+	}
+	for {
+		tx, err := db.Begin()
+		if err != nil {
+			log.Fatal(err)
+		}
+		if err := transfer(tx); err != errAgain {
+			fmt.Println(err)
+			return
+		}
+	}
+}
+
 // The server of this example accepts connections and never says a word.
 func ExampleWithConnectTimeout() {
 	mysql.RegisterDialContext("silent", func(context.Context, string) (net.Conn, error) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -15,13 +16,14 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+	"github.com/ngrok/sqlmw"
 
 	"github.com/mysqlinit/mysqlinit"
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 	"github.com/mysqlinit/mysqlinit/mysqltx"
 )
 
-// state is what a guarded session promises, and what decides whether it may.
+// state is what the guard promises about a session.
 type state struct {
 	isolation, binlog, timeZone, database string
 	autocommit, inTransaction             bool
@@ -29,7 +31,7 @@ type state struct {
 
 var promised = state{isolation: "READ-COMMITTED", binlog: "ROW", timeZone: "+03:00", database: "test", autocommit: true}
 
-// guarded is the DSN's parameters of the sessions of promised.
+// guarded is the parameters of a DSN whose sessions are as promised.
 const guarded = "guard=true&time_zone=%27%2B03:00%27"
 
 type queryRower interface {
@@ -38,8 +40,7 @@ type queryRower interface {
 
 func readState(ctx context.Context, q queryRower) (s state, id int64, err error) {
 	var database sql.NullString
-	// MySQL shows no session's own transaction. LIMIT 1 stands above a
-	// sql_select_limit of 0.
+	// MySQL has no @@in_transaction. LIMIT 1 overrides a sql_select_limit of 0.
 	for _, variables := range []string{"@@SESSION.tx_isolation, @@in_transaction", "@@SESSION.transaction_isolation, 0"} {
 		err = q.QueryRowContext(ctx, "SELECT "+variables+", @@SESSION.binlog_format, @@SESSION.time_zone, DATABASE(), @@autocommit, CONNECTION_ID() LIMIT 1").
 			Scan(&s.isolation, &s.inTransaction, &s.binlog, &s.timeZone, &database, &s.autocommit, &id)
@@ -51,7 +52,7 @@ func readState(ctx context.Context, q queryRower) (s state, id int64, err error)
 	return s, id, err
 }
 
-// onePool is a guarded pool of one connection.
+// onePool opens a pool of one connection, as Root.
 func onePool(t testing.TB, s *testserver.Server, params string, opts ...mysqlinit.Option) *sql.DB {
 	t.Helper()
 	db, err := mysqlinit.Open(s.DSN(testserver.Root, params), opts...)
@@ -113,18 +114,21 @@ func restoresOrCloses(t *testing.T, s *testserver.Server) {
 		return func(c *sql.Conn) error { return c.Raw(use) }
 	}
 	isolation := isolationVariable(s)
+	// Reading a transaction's level takes 110 ms. So all connections are used
+	// first, and the next users' transactions stay open until all levels are read at once.
+	var next []nextUser
 	for _, test := range []struct {
 		name string
 		run  func(*sql.Conn) error
 		want string
-	}{ // names that end in "!" are of statements that only MariaDB knows
+	}{ // "!" at the end of a name: only MariaDB knows the statement
 		{"a query", text("DO 1", "INSERT INTO keep VALUES ()"), same},
 		{"a transaction", inTx("INSERT INTO keep VALUES ()"), same},
 		{"SET", text("SET SESSION " + isolation + " = 'SERIALIZABLE', time_zone = '+09:00'"), restored},
 		{"SET binlog_format", text("SET binlog_format = 'MIXED'"), restored},
 		{"the next transaction's level", text("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"), restored},
 		{"SET in a transaction", inTx("SET SESSION time_zone = '+09:00'"), restored},
-		{"a SET that fails half way", func(c *sql.Conn) error {
+		{"a SET that fails halfway", func(c *sql.Conn) error {
 			if text("SET time_zone = '+09:00'; SET sql_mode = 'BOGUS'")(c) == nil {
 				return errors.New("no error")
 			}
@@ -180,7 +184,7 @@ func restoresOrCloses(t *testing.T, s *testserver.Server) {
 		{"COMMIT AND CHAIN in a transaction", inTx("COMMIT AND CHAIN"), restored},
 		{"EXECUTE IMMEDIATE in a transaction!", inTx("EXECUTE IMMEDIATE 'SET time_zone=''+09:00'' '"), closed},
 		{"EXECUTE of a variable in a transaction", inTx("SET @text = 'SET autocommit = 0'", "PREPARE s FROM @text", "EXECUTE s"), closed},
-		{"a CALL prepared in a transaction, that runs after it", func(c *sql.Conn) error {
+		{"a CALL prepared in a transaction and executed after it", func(c *sql.Conn) error {
 			tx, err := c.BeginTx(context.Background(), nil)
 			if err != nil {
 				return err
@@ -233,57 +237,107 @@ func restoresOrCloses(t *testing.T, s *testserver.Server) {
 		{"SET autocommit in a transaction", inTx("SET @@SESSION.autocommit = 0"), closed},
 		{"SET NAMES", text("SET NAMES latin1"), closed},
 		{"SET TRANSACTION READ ONLY", text("SET TRANSACTION READ ONLY"), closed},
-		{"words right behind a version", text("SET /*!50000autocommit*/ = 0"), closed},
-		{"CHAIN right behind a version", text("COMMIT AND/*!50000CHAIN*/"), closed},
+		{"words right after a version", text("SET /*!50000autocommit*/ = 0"), closed},
+		{"CHAIN right after a version", text("COMMIT AND/*!50000CHAIN*/"), closed},
 		{"an executable comment", text("/*!50000 SET SESSION " + isolation + "='SERIALIZABLE' */"), closed},
 	} {
 		if strings.HasSuffix(test.name, "!") && s.MySQL {
 			continue
 		}
-		t.Run(test.name, func(t *testing.T) {
-			db := onePool(t, s, guarded+"&multiStatements=true")
-			conn, err := db.Conn(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, before, err := readState(t.Context(), conn)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := test.run(conn); err != nil {
-				t.Fatal(err)
-			}
-			conn.Close()
-			tx, err := db.BeginTx(t.Context(), nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = tx.Rollback() }()
-			if _, err := tx.Exec("INSERT INTO keep VALUES ()"); err != nil {
+		db := onePool(t, s, guarded+"&multiStatements=true")
+		before, err := useOnce(t.Context(), db, test.run)
+		if err != nil {
+			t.Errorf("%s: %v", test.name, err)
+			continue
+		}
+		tx, err := db.BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Errorf("%s: %v", test.name, err)
+			continue
+		}
+		t.Cleanup(func() { _ = tx.Rollback() })
+		next = append(next, nextUser{test.name, db, tx, before, test.want == closed})
+	}
+	for _, user := range next {
+		if _, err := user.tx.Exec("INSERT INTO keep VALUES ()"); err != nil {
+			t.Errorf("%s: %v", user.name, err)
+		}
+	}
+	levels := transactionLevels(t, root)
+	for _, user := range next {
+		t.Run(user.name, func(t *testing.T) {
+			if err := user.tx.Rollback(); err != nil {
 				t.Error(err)
 			}
-			if level := transactionLevel(t, tx); level != "READ COMMITTED" {
-				t.Errorf("the next transaction is %s", level)
-			}
-			if err := tx.Rollback(); err != nil {
-				t.Error(err)
-			}
-			got, after, err := readState(t.Context(), db)
+			got, after, err := readState(t.Context(), user.db)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if got != promised {
 				t.Errorf("the next user got %+v", got)
 			}
-			if (after != before) != (test.want == closed) {
-				t.Errorf("connection %d, then %d: want it %s", before, after, test.want)
+			if level := levels[after]; level != "READ COMMITTED" {
+				t.Errorf("the next transaction is %s", level)
+			}
+			if (after != user.before) != user.wantOther {
+				t.Errorf("connection %d, then %d: want another one: %v", user.before, after, user.wantOther)
 			}
 		})
 	}
 }
 
-// transactionLevel reads the level of the transaction that is open, which the
-// session's variable does not show. InnoDB renews that table each 100 ms.
+// nextUser got its connection from a pool after another user had changed the session.
+type nextUser struct {
+	name      string
+	db        *sql.DB
+	tx        *sql.Tx
+	before    int64 // the id of the connection that was used
+	wantOther bool  // want another connection than that one
+}
+
+// useOnce runs use on a connection of the pool. It returns the connection's id.
+func useOnce(ctx context.Context, db *sql.DB, use func(*sql.Conn) error) (id int64, err error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	_, id, err = readState(ctx, conn)
+	if err != nil {
+		return 0, err
+	}
+	return id, use(conn)
+}
+
+// transactionLevels returns the isolation levels of the open transactions, by
+// connection id. The session's variable does not show a level that was set for
+// one transaction only. InnoDB refreshes innodb_trx only if nobody has read it
+// for 100 ms.
+func transactionLevels(t testing.TB, db *sql.DB) map[int64]string {
+	t.Helper()
+	time.Sleep(110 * time.Millisecond)
+	rows, err := db.QueryContext(t.Context(), "SELECT trx_mysql_thread_id, trx_isolation_level FROM information_schema.innodb_trx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	levels := make(map[int64]string)
+	for rows.Next() {
+		var id int64
+		var level string
+		if err := rows.Scan(&id, &level); err != nil {
+			t.Fatal(err)
+		}
+		levels[id] = level
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return levels
+}
+
+// transactionLevel returns the isolation level of q's open transaction, as
+// transactionLevels does.
 func transactionLevel(t testing.TB, q queryRower) (level string) {
 	t.Helper()
 	for range 50 {
@@ -301,7 +355,7 @@ func transactionLevel(t testing.TB, q queryRower) (level string) {
 }
 
 func TestGuardRoundTrips(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	var turns atomic.Int32
 	registerTurns(t, "guard-turns", &turns)
 	db, err := sql.Open(mysqlinit.DriverName, testserver.Root+"@guard-turns("+s.Addr+")/test?"+guarded)
@@ -340,14 +394,14 @@ func TestGuardRoundTrips(t *testing.T) {
 		{"after a query", nothing, 0},
 		{"a SET", exec("SET time_zone = '+09:00'"), 1},
 		{"after a SET", nothing, 1},
-		{"once restored", nothing, 0},
-		// Prepare, execute, query: closing a statement has no answer.
+		{"after it was restored", nothing, 0},
+		// Three: prepare, execute, query. The server does not answer a close.
 		{"a SET prepared and closed, a query", func(conn *sql.Conn) {
 			exec("SET time_zone = ?", "+09:00")(conn)
 			exec("DO 1")(conn)
 		}, 3},
-		{"after it was prepared", nothing, 1},
-		{"and ever after", nothing, 1},
+		{"after a SET was prepared", nothing, 1},
+		{"at every later checkout", nothing, 1},
 	} {
 		if got := count(test.use); got != test.want {
 			t.Errorf("%s: %d round trips, want %d", test.name, got, test.want)
@@ -356,7 +410,7 @@ func TestGuardRoundTrips(t *testing.T) {
 }
 
 func TestGuardOnAnOrdinaryAccount(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	db := open(t, s.DSN(testserver.App, "guard=true"))
 	db.SetMaxOpenConns(1)
 	_, before, err := readState(t.Context(), db)
@@ -370,9 +424,10 @@ func TestGuardOnAnOrdinaryAccount(t *testing.T) {
 	}
 }
 
-// What the settings leave to the server, no SET restores.
+// The SET restores only what the settings name. If a statement changes
+// something that they leave to the server, the guard closes the connection.
 func TestGuardClosesWhatTheServerDecides(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	testserver.Exec(t, open(t, s.DSN(testserver.Root, "")), "CREATE PROCEDURE test.manual() SET autocommit = 0")
 	for _, test := range []struct{ params, statement string }{
 		{"isolation=server", "SET SESSION tx_isolation = 'SERIALIZABLE'"},
@@ -404,9 +459,10 @@ func TestGuardClosesWhatTheServerDecides(t *testing.T) {
 	}
 }
 
-// What the end of a transaction and the SET do not undo of what ran inside it.
+// The guard closes a connection if neither the end of a transaction nor the SET
+// undoes what ran in the transaction.
 func TestGuardClosesAfterATransaction(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	testserver.Exec(t, open(t, s.DSN(testserver.Root, "")), "CREATE DATABASE app",
 		"CREATE PROCEDURE test.drift() SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE")
 	for _, test := range []struct{ params, statement string }{
@@ -434,7 +490,7 @@ func TestGuardClosesAfterATransaction(t *testing.T) {
 	}
 }
 
-// The transactions of mysqltx cost no connection.
+// The guard keeps the connection of a transaction of mysqltx.
 func TestGuardKnowsMysqltx(t *testing.T) {
 	onBoth(t, testserver.Config{Binlog: "MIXED"}, func(t *testing.T, s *testserver.Server) {
 		db := onePool(t, s, "guard=true&time_zone='%2B03:00'")
@@ -459,7 +515,7 @@ func TestGuardKnowsMysqltx(t *testing.T) {
 	})
 }
 
-// In latin1 0xA0 is a space.
+// In latin1 the byte 0xA0 is a space.
 func TestGuardKnowsTheSpaceOfLatin1(t *testing.T) {
 	onBoth(t, testserver.Config{Binlog: "MIXED"}, func(t *testing.T, s *testserver.Server) {
 		db := onePool(t, s, "guard=true&charset=latin1")
@@ -474,9 +530,9 @@ func TestGuardKnowsTheSpaceOfLatin1(t *testing.T) {
 	})
 }
 
-// What a wrapped connector does about autocommit is not known.
+// A wrapped connector might switch autocommit off. The guard cannot know.
 func TestGuardOverWrapDoesNotGuessAutocommit(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	cfg, err := mysql.ParseDSN(s.DSN(testserver.Root, "autocommit=0"))
 	if err != nil {
 		t.Fatal(err)
@@ -499,7 +555,7 @@ func TestGuardOverWrapDoesNotGuessAutocommit(t *testing.T) {
 }
 
 func TestGuardKeepsAConfigsParams(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	for _, callback := range []bool{false, true} {
 		db := openConfig(t, s.DSN(testserver.Root, guarded), func(cfg *mysql.Config) {
 			if callback {
@@ -523,30 +579,16 @@ func TestGuardKeepsAConfigsParams(t *testing.T) {
 }
 
 func TestFailedRestorationIsErrBadConnAndLogged(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	var log strings.Builder
-	db := onePool(t, s, guarded, mysqlinit.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
-	testserver.Exec(t, db, "CREATE TABLE keep (id INT) ENGINE=InnoDB")
+	db := onePool(t, s, guarded+"&wait_timeout=999999999", mysqlinit.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 	conn, err := db.Conn(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if _, err := conn.ExecContext(t.Context(), "SET @secret = 'hunter2'"); err != nil {
-		t.Fatal(err)
-	}
-	// In a transaction, which the guard has not seen begin, binlog_format cannot
-	// be set: error 1679.
-	err = conn.Raw(func(raw any) error {
-		below := raw.(interface{ Unwrap() driver.Conn }).Unwrap().(driver.ExecerContext)
-		for _, statement := range []string{"START TRANSACTION", "INSERT INTO keep VALUES (1)"} {
-			if _, err := below.ExecContext(t.Context(), statement, nil); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
+	// Under this sql_mode a number is not cut to the largest that is allowed: error 1231.
+	if _, err := conn.ExecContext(t.Context(), "SET @secret = 'hunter2', sql_mode = 'STRICT_ALL_TABLES'"); err != nil {
 		t.Fatal(err)
 	}
 	err = conn.Raw(func(raw any) error {
@@ -561,7 +603,7 @@ func TestFailedRestorationIsErrBadConnAndLogged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"level=WARN", "could not be restored", "Error 1679"} {
+	for _, want := range []string{"level=WARN", "could not be restored", "Error 1231"} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("the log lacks %q: %s", want, &log)
 		}
@@ -571,7 +613,7 @@ func TestFailedRestorationIsErrBadConnAndLogged(t *testing.T) {
 }
 
 func TestGuardLogsWhyItCloses(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	var log strings.Builder
 	db := onePool(t, s, guarded, mysqlinit.WithLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))))
 	testserver.Exec(t, db, "SET NAMES utf8mb4, @x = 'hunter2'", "DO 1")
@@ -580,7 +622,7 @@ func TestGuardLogsWhyItCloses(t *testing.T) {
 	}
 }
 
-// What no text shows: the limits that WithGuard documents.
+// The guard reads only the statements' texts. WithGuard documents this limit.
 func TestGuardDoesNotSeeStoredFunctionsAndTriggers(t *testing.T) {
 	s := testserver.New(t, testserver.Config{Binlog: "MIXED", Args: []string{"--log-bin-trust-function-creators=1"}})
 	root := open(t, s.DSN(testserver.Root, ""))
@@ -593,10 +635,10 @@ func TestGuardDoesNotSeeStoredFunctionsAndTriggers(t *testing.T) {
 		testserver.Exec(t, db, statement)
 		got, _, err := readState(t.Context(), db)
 		if err != nil || got.isolation != "SERIALIZABLE" {
-			t.Errorf("%s: got %+v, %v: the guard sees it now; say so in its doc comment", statement, got, err)
+			t.Errorf("%s: got %+v, %v: the guard sees it now; change WithGuard's doc comment", statement, got, err)
 		}
 	}
-	// And what goes around it.
+	// It does not see what is sent through Unwrap either.
 	db := onePool(t, s, guarded)
 	conn, err := db.Conn(t.Context())
 	if err != nil {
@@ -629,9 +671,10 @@ func TestGuardOverWrapNamesWhatIsMissing(t *testing.T) {
 	}
 }
 
-// A COMMIT that chains leaves a transaction open at the level of the last one.
+// With completion_type=1 (CHAIN) a COMMIT opens another transaction at the
+// level of the one that it ends.
 func TestGuardWithCompletionType(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	for _, params := range []string{"&completion_type=1&binlog=server", "&initCommand=SET+completion_type=1&binlog=server"} {
 		for name, use := range map[string]func(db *sql.DB) error{
 			"a transaction": func(db *sql.DB) error {
@@ -669,8 +712,40 @@ func TestWrapRefusesAGuardedConnector(t *testing.T) {
 	}
 }
 
+// A wrapper hides what it wraps.
+func TestWrapRefusesAGuardInsideAWrapper(t *testing.T) {
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
+	connector := func(d driver.Driver, params string) driver.Connector {
+		t.Helper()
+		c, err := sqlmw.Driver(d, sqlmw.NullInterceptor{}).(driver.DriverContext).OpenConnector(s.DSN(testserver.Root, params))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	ours := &mysqlinit.Driver{}
+	for name, test := range map[string]struct {
+		parent driver.Connector
+		opts   []mysqlinit.Option
+		works  bool
+	}{
+		"a guard":                       {connector(ours, "guard=true"), nil, false},
+		"two guards":                    {connector(ours, "guard=true"), []mysqlinit.Option{mysqlinit.WithGuard(true)}, false},
+		"a guard, only an init command": {connector(ours, "guard=true"), []mysqlinit.Option{mysqlinit.WithIsolation(0), mysqlinit.WithBinlog(mysqlinit.BinlogServer), mysqlinit.WithInitCommand("SET @a = 1")}, false},
+		"a guard, two wrappers":         {connector(sqlmw.Driver(ours, sqlmw.NullInterceptor{}), "guard=true"), nil, false},
+		"no guard":                      {connector(ours, ""), []mysqlinit.Option{mysqlinit.WithGuard(true)}, true},
+		"no preparation above":          {connector(ours, "guard=true"), []mysqlinit.Option{mysqlinit.WithIsolation(0), mysqlinit.WithBinlog(mysqlinit.BinlogServer)}, true},
+	} {
+		db := sql.OpenDB(wrap(t, test.parent, test.opts...))
+		defer db.Close()
+		if err := db.PingContext(t.Context()); (err == nil) != test.works || err != nil && !strings.Contains(err.Error(), "give WithGuard to Wrap") {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
 func TestGuardOverWrapOfTheDriver(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	parent, err := (&mysql.MySQLDriver{}).OpenConnector(s.DSN(testserver.Root, "multiStatements=true"))
 	if err != nil {
 		t.Fatal(err)
@@ -682,7 +757,7 @@ func TestGuardOverWrapOfTheDriver(t *testing.T) {
 	wantSession(t, db, "READ-COMMITTED", "ROW")
 }
 
-// allocations counts them for each use of a pool.
+// allocations counts the allocations of each way to use a pool.
 func allocations(t *testing.T, db *sql.DB) map[string]float64 {
 	t.Helper()
 	ctx := context.Background()
@@ -707,7 +782,7 @@ func allocations(t *testing.T, db *sql.DB) map[string]float64 {
 			return tx.Commit()
 		},
 	} {
-		allocs[name] = testing.AllocsPerRun(200, func() {
+		allocs[name] = allocsPerRun(func() {
 			if err := use(); err != nil {
 				t.Fatal(err)
 			}
@@ -717,7 +792,7 @@ func allocations(t *testing.T, db *sql.DB) map[string]float64 {
 }
 
 func TestGuardAllocatesNothing(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	bare, err := sql.Open("mysql", s.DSN(testserver.Root, ""))
 	if err != nil {
 		t.Fatal(err)
@@ -731,13 +806,13 @@ func TestGuardAllocatesNothing(t *testing.T) {
 	}
 }
 
-// TestGuardUnderLoad lets many users do to pooled sessions what they should not.
+// TestGuardUnderLoad has many users who change the sessions of a pool at once.
 func TestGuardUnderLoad(t *testing.T) {
-	lasts := 30 * time.Second
+	lasts, most := 30*time.Second, int64(math.MaxInt64)
 	if testing.Short() {
-		lasts = 3 * time.Second
+		most = 2000
 	}
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	root := open(t, s.DSN(testserver.Root, ""))
 	testserver.Exec(t, root,
 		"CREATE TABLE test.keep (id INT AUTO_INCREMENT PRIMARY KEY) ENGINE=InnoDB",
@@ -765,7 +840,7 @@ func TestGuardUnderLoad(t *testing.T) {
 	for i := range 64 {
 		random := rand.New(rand.NewPCG(1, uint64(i)))
 		all.Go(func() {
-			for time.Now().Before(deadline) && failed.Load() == 0 {
+			for time.Now().Before(deadline) && checkouts.Load() < most && failed.Load() == 0 {
 				conn, err := db.Conn(context.Background())
 				if err != nil {
 					t.Errorf("checkout: %v", err)
@@ -812,7 +887,7 @@ func TestGuardUnderLoad(t *testing.T) {
 				cancel()
 				conn.Close()
 				if random.IntN(10) == 0 {
-					_, _ = setPrepared.ExecContext(context.Background(), "+09:00") // on any connection
+					_, _ = setPrepared.ExecContext(context.Background(), "+09:00") // on any of the pool's connections
 				}
 			}
 		})
@@ -820,6 +895,6 @@ func TestGuardUnderLoad(t *testing.T) {
 	all.Wait()
 	t.Logf("%d checkouts, %d sessions changed by their users", checkouts.Load(), changes.Load())
 	if changes.Load() < 100 {
-		t.Errorf("only %d sessions were changed: the test shows nothing", changes.Load())
+		t.Errorf("only %d sessions were changed; want at least 100, else the test shows nothing", changes.Load())
 	}
 }

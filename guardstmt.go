@@ -8,10 +8,41 @@ import (
 	"reflect"
 )
 
+// resultWatch puts statements and rows under the watch of a transaction's guard.
+type resultWatch struct {
+	tx         *txGuard
+	spareStmts supply[guardedStmt]
+	spareRows  supply[guardedRows]
+}
+
+// supply hands out values that are allocated many at a time, which keeps the
+// guard's price below one allocation a query. None is handed out twice, because
+// its last user can close it again.
+type supply[T any] struct{ spare []T }
+
+const allocatedAtOnce = 16
+
+func (s *supply[T]) next() *T {
+	if len(s.spare) == 0 {
+		s.spare = make([]T, allocatedAtOnce)
+	}
+	v := &s.spare[0]
+	s.spare = s.spare[1:]
+	return v
+}
+
+// stmt returns a prepared statement under watch: it can run in any later
+// transaction.
+func (w *resultWatch) stmt(query string, stmt driver.Stmt) driver.Stmt {
+	s := w.spareStmts.next()
+	*s = guardedStmt{Stmt: stmt, results: w, query: query}
+	return s
+}
+
 // guardedStmt is a prepared statement on a guarded connection.
 type guardedStmt struct {
 	driver.Stmt
-	results *rowsSupply
+	results *resultWatch
 	query   string
 }
 
@@ -53,7 +84,7 @@ func (s *guardedStmt) QueryContext(ctx context.Context, args []driver.NamedValue
 		return nil, err
 	}
 	rows, err := withContext.QueryContext(ctx, args)
-	return s.results.watch(s.query, rows, err)
+	return s.results.rows(s.query, rows, err)
 }
 
 func (s *guardedStmt) Query(args []driver.Value) (driver.Rows, error) {
@@ -62,7 +93,7 @@ func (s *guardedStmt) Query(args []driver.Value) (driver.Rows, error) {
 	}
 	//lint:ignore SA1019 programs that use a driver without database/sql call it
 	rows, err := s.Stmt.Query(args)
-	return s.results.watch(s.query, rows, err)
+	return s.results.rows(s.query, rows, err)
 }
 
 // CheckNamedValue is the statement's own. Without one, database/sql checks.
@@ -110,30 +141,15 @@ type guardedRows struct {
 	ended bool
 }
 
-// rowsSupply puts the rows of queries in a transaction under watch.
-type rowsSupply struct {
-	tx    *txGuard
-	spare []guardedRows
-}
-
-// rowsAtOnce is how many guardedRows are allocated together: they are the only
-// memory that the guard takes for a query. None is used twice, because their user
-// can close old rows again.
-const rowsAtOnce = 16
-
-func (s *rowsSupply) watch(query string, rows driver.Rows, err error) (driver.Rows, error) {
+func (w *resultWatch) rows(query string, rows driver.Rows, err error) (driver.Rows, error) {
 	if err != nil {
-		return nil, s.tx.ran(query, err)
+		return nil, w.tx.ran(query, err)
 	}
-	if s.tx.watch == watchNothing {
+	if w.tx.watch == watchNothing {
 		return rows, nil
 	}
-	if len(s.spare) == 0 {
-		s.spare = make([]guardedRows, rowsAtOnce)
-	}
-	r := &s.spare[0]
-	s.spare = s.spare[1:]
-	*r = guardedRows{Rows: rows, tx: s.tx, query: query}
+	r := w.spareRows.next()
+	*r = guardedRows{Rows: rows, tx: w.tx, query: query}
 	return r, nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"reflect"
 	"strings"
 	"sync/atomic"
 
@@ -20,7 +19,7 @@ import (
 type watchLevel byte
 
 const (
-	watchNothing watchLevel = iota // there is none, or the guard stands down until it ends
+	watchNothing watchLevel = iota // no transaction is open, or the guard stands down until it ends
 	watchErrors                    // only for errors that always end a transaction
 	watchFlags                     // for these, and for the server's status flags
 )
@@ -30,7 +29,7 @@ const (
 type txGuard struct {
 	*txFacts
 	conn  connMethods
-	flags statusFlags // of conn
+	flags driverconn.Flags // of conn
 
 	watch watchLevel
 	doubt *mysql.MySQLError // has perhaps ended the transaction: PING before the next statement
@@ -45,7 +44,7 @@ type txFacts struct {
 }
 
 func newTxGuard(facts *txFacts, conn connMethods) txGuard {
-	return txGuard{txFacts: facts, conn: conn, flags: flagsOf(conn)}
+	return txGuard{txFacts: facts, conn: conn, flags: driverconn.FlagsOf(conn)}
 }
 
 // errDuplicateEntry is ER_DUP_ENTRY. It never rolls a transaction back, and code
@@ -81,7 +80,7 @@ func (e *lostError) Unwrap() error {
 func (g *txGuard) begun() {
 	g.over()
 	g.watch = watchErrors
-	if g.flags.known() && g.flags.inTransaction() {
+	if g.flags.InTransaction() {
 		g.watch = watchFlags
 	}
 }
@@ -119,21 +118,21 @@ func (g *txGuard) resolveDoubt(ctx context.Context) error {
 		}
 		return err
 	}
-	if !g.flags.inTransaction() {
+	if !g.flags.InTransaction() {
 		g.lose(g.doubt)
 	}
 	g.doubt = nil
 	return nil
 }
 
-// ran is told of the end of each statement, and returns the error that the user
+// ran is called at the end of each statement, and returns the error that the user
 // gets. It reads the text only if something is wrong.
 func (g *txGuard) ran(query string, err error) error {
 	switch {
 	case g.watch == watchNothing:
 	case err != nil:
 		g.failed(err, query)
-	case g.watch == watchFlags && !g.flags.inTransaction():
+	case g.watch == watchFlags && !g.flags.InTransaction():
 		if g.staysInside(query) { // it was lost before, and this statement ran outside of it
 			g.lose(nil)
 			return g.lost
@@ -227,29 +226,3 @@ func (g *txGuard) touchGroup(ctx context.Context) error {
 	}
 	return nil
 }
-
-// statusFlags are the server's status flags in the MySQL driver's connection,
-// which it keeps from the last packet that had some. The field is not exported;
-// reflection can read it. The zero value is of a connection that has none.
-type statusFlags struct{ field reflect.Value }
-
-// statusInTransaction is SERVER_STATUS_IN_TRANS of the protocol.
-const statusInTransaction = 1
-
-func flagsOf(conn connMethods) statusFlags {
-	v := reflect.ValueOf(conn)
-	if v.Kind() != reflect.Pointer || v.Type().Elem().PkgPath() != driverPackage || v.Type().Elem().Kind() != reflect.Struct {
-		return statusFlags{}
-	}
-	field := v.Elem().FieldByName("status")
-	if !field.IsValid() || field.Kind() != reflect.Uint16 {
-		return statusFlags{}
-	}
-	return statusFlags{field}
-}
-
-var driverPackage = reflect.TypeFor[mysql.Config]().PkgPath()
-
-func (f statusFlags) known() bool { return f.field.IsValid() }
-
-func (f statusFlags) inTransaction() bool { return f.field.Uint()&statusInTransaction != 0 }

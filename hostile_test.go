@@ -26,15 +26,16 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-// The tests in this file are about what only a hostile or a broken server sends.
+// The tests in this file send what only a hostile or a broken server sends.
 
-// dirt is what must reach no log and no terminal.
+// dirt must reach no log and no terminal.
 const dirt = "\x1b[2J\x1b]0;owned\x07\r\nmysqlinit: forged\x00\u009b31m\u202egnp.exe\u2066\u200b\u2028\xff\xfe"
 
-// longest bounds the text of an error or a log line of ours.
+// longest is the most bytes that one of our errors or log lines can have.
 const longest = 2000
 
-// wantClean checks one line that people will read.
+// wantClean checks one line that people will read: it is short and printable,
+// and shows no secret.
 func wantClean(t *testing.T, text string) {
 	t.Helper()
 	if len(text) > longest {
@@ -45,67 +46,71 @@ func wantClean(t *testing.T, text string) {
 		t.Errorf("not printable: %q", text)
 	}
 	if strings.Contains(text, "hunter2") {
-		t.Errorf("it shows a secret: %q", text)
+		t.Errorf("the text shows a secret: %q", text)
 	}
 }
 
-// hostileAnswers are answers to a statement. An answer that harms nobody may be
-// taken for OK where the statement's result does not matter.
-var hostileAnswers = map[string]struct {
+type hostileAnswer struct {
 	send     func(client net.Conn) bool
-	harmless bool
+	harmless bool // may count as OK if the statement's result does not matter
 	timeout  bool // only connectTimeout ends it
-}{
-	"LOCAL INFILE":                  {send: sends(scripted.Packet(1, "\xfb/etc/hostname"))},
-	"LOCAL INFILE, nameless":        {send: sends(scripted.Packet(1, "\xfb"))},
-	"LOCAL INFILE of a reader":      {send: sends(scripted.Packet(1, "\xfb/Reader::"+dirt))},
-	"LOCAL INFILE, a dirty name":    {send: sends(scripted.Packet(1, "\xfb"+strings.Repeat(dirt, 1000)))},
-	"a result set":                  {send: sends(scripted.ResultSet([]string{"a", "b"}, []string{dirt, dirt})), harmless: true},
-	"a long result set":             {send: sends(scripted.ResultSet([]string{"a", "b"}, []string{strings.Repeat("x", 1<<20), "'"})), harmless: true},
-	"one column too few":            {send: sends(scripted.ResultSet([]string{"a"}, []string{"READ-COMMITTED"})), harmless: true},
-	"one column too many":           {send: sends(scripted.ResultSet([]string{"a", "b", "c"}, []string{"READ-COMMITTED", "ROW", "x"})), harmless: true},
-	"NULLs":                         {send: sends(scripted.Head(1, "a", "b"), scripted.Packet(4, "\xfb\xfb"), scripted.End(5)), harmless: true},
-	"a result set without rows":     {send: sends(scripted.Head(1, "a", "b"), scripted.End(4)), harmless: true},
-	"an error instead of a row":     {send: sends(scripted.Head(1, "a", "b"), scripted.Error(4, 1105, dirt))},
-	"three results":                 {send: sends(scripted.MoreToCome(1), scripted.MoreToCome(2), scripted.OK(3)), harmless: true},
-	"an error as the second result": {send: sends(scripted.MoreToCome(1), scripted.Error(2, 1105, dirt))},
-	"more columns than there are":   {send: closes(scripted.Packet(1, "\xfd\xff\xff\x00"))},
-	"an impossible column count":    {send: closes(scripted.Packet(1, "\xfe\xff\xff\xff\xff\xff\xff\xff\x7f"))},
-	"a negative column count":       {send: sends(scripted.Packet(1, "\xfe\xff\xff\xff\xff\xff\xff\xff\xff")), harmless: true},
-	"a column count cut short":      {send: sends(scripted.Packet(1, "\xfe\xff"))},
-	"a column cut short":            {send: sends(scripted.Packet(1, "\x01"), scripted.Packet(2, "\xfc"), scripted.End(3)), harmless: true},
-	"a row cut short":               {send: sends(scripted.Head(1, "a", "b"), scripted.Packet(4, "\xfe\xff"), scripted.End(5)), harmless: true},
-	"a row that lies about lengths": {send: sends(scripted.Head(1, "a", "b"), scripted.Packet(4, "\xfe\xff\xff\xff\xff\xff\xff\xff\x7fx"), scripted.End(5)), harmless: true},
-	"an end cut short":              {send: closes(scripted.Head(1, "a", "b"), scripted.Packet(4, "\xfe"))},
-	"an OK cut short":               {send: sends(scripted.Packet(1, "\x00"))},
-	"an OK that lies about lengths": {send: sends(scripted.Packet(1, "\x00\xfe\x00"))},
-	"an OK with trailing garbage":   {send: sends(scripted.Packet(1, "\x00\x00\x00\x02\x00\x00\x00"+strings.Repeat(dirt, 1000))), harmless: true},
-	"an OK of another sequence":     {send: sends(scripted.OK(77))},
-	"an error of another sequence":  {send: sends(scripted.Error(77, 1105, dirt))},
-	"an error cut short":            {send: sends(scripted.Packet(1, "\xff"))},
-	"an error without a message":    {send: sends(scripted.Packet(1, "\xff\x51\x04"))},
-	"an error with half a state":    {send: sends(scripted.Packet(1, "\xff\x51\x04#HY"))},
-	"an error without a state":      {send: sends(scripted.Packet(1, "\xff\x51\x04"+dirt))},
-	"an error numbered 0":           {send: sends(scripted.Error(1, 0, "no error"))},
-	"a dirty error":                 {send: sends(scripted.Error(1, 1105, strings.Repeat(dirt, 100)))},
-	"an unknown variable, dirty":    {send: sends(scripted.Error(1, 1193, dirt))},
-	"a refused privilege, dirty":    {send: sends(scripted.Error(1, 1227, "BINLOG ADMIN"+dirt))},
-	"a failed assertion, dirty":     {send: sends(scripted.Error(1, 1231, "'mysqlinit: binlog_format is STATEMENT'"+dirt))},
-	"an error of 16 MB":             {send: sends(scripted.Error(1, 1105, strings.Repeat("x", 1<<24)))},
-	"an error of 16 MB of quotes":   {send: sends(scripted.Error(1, 1231, strings.Repeat("'", 1<<24)))},
-	"16 MB of apostrophes":          {send: sends(scripted.Error(1, 1231, strings.Repeat("a'", 1<<23)))},
-	"16 MB of names":                {send: sends(scripted.Error(1, 1193, strings.Repeat("'session' ", 1<<20)))},
-	"16 MB of the literal":          {send: sends(scripted.Error(1, 1231, "'"+strings.Repeat("hunter2", 1<<21)+"'"))},
-	"an empty packet":               {send: sends(scripted.Packet(1, ""))},
-	"half a header":                 {send: closes([]byte{7, 0})},
-	"a packet cut short":            {send: closes([]byte{0xff, 0xff, 0xff, 1, 0})},
-	"nothing":                       {send: closes()},
-	"silence":                       {send: sends(), timeout: true},
-	"a packet that does not come":   {send: sends([]byte{0xff, 0xff, 0xff, 1, 0}), timeout: true},
-	"all flags of the status":       {send: sends(scripted.Packet(1, "\x00\x00\x00\xff\xff\xff\xff")), timeout: true},
-	"rows without an end":           {send: forever(scripted.Row(4, "x", "y"), scripted.Head(1, "a", "b")), timeout: true},
-	"results without an end":        {send: forever(scripted.MoreToCome(1)), timeout: true},
-	"empty results without an end":  {send: forever(append(scripted.Head(1, "a"), scripted.Packet(3, "\xfe\x00\x00\x0a\x00\x00\x00")...)), timeout: true},
+}
+
+// hostileAnswers returns answers to a statement, by name. long is the length of
+// long messages.
+func hostileAnswers(long int) map[string]hostileAnswer {
+	return map[string]hostileAnswer{
+		"LOCAL INFILE":                    {send: sends(scripted.Packet(1, "\xfb/etc/hostname"))},
+		"LOCAL INFILE without a name":     {send: sends(scripted.Packet(1, "\xfb"))},
+		"LOCAL INFILE of a reader":        {send: sends(scripted.Packet(1, "\xfb/Reader::"+dirt))},
+		"LOCAL INFILE with a dirty name":  {send: sends(scripted.Packet(1, "\xfb"+strings.Repeat(dirt, 1000)))},
+		"a result set":                    {send: sends(scripted.ResultSet([]string{"a", "b"}, []string{dirt, dirt})), harmless: true},
+		"a long result set":               {send: sends(scripted.ResultSet([]string{"a", "b"}, []string{strings.Repeat("x", 1<<20), "'"})), harmless: true},
+		"one column too few":              {send: sends(scripted.ResultSet([]string{"a"}, []string{"READ-COMMITTED"})), harmless: true},
+		"one column too many":             {send: sends(scripted.ResultSet([]string{"a", "b", "c"}, []string{"READ-COMMITTED", "ROW", "x"})), harmless: true},
+		"NULLs":                           {send: sends(scripted.Head(1, "a", "b"), scripted.Packet(4, "\xfb\xfb"), scripted.End(5)), harmless: true},
+		"a result set without rows":       {send: sends(scripted.Head(1, "a", "b"), scripted.End(4)), harmless: true},
+		"an error instead of a row":       {send: sends(scripted.Head(1, "a", "b"), scripted.Error(4, 1105, dirt))},
+		"three results":                   {send: sends(scripted.MoreToCome(1), scripted.MoreToCome(2), scripted.OK(3)), harmless: true},
+		"an error as the second result":   {send: sends(scripted.MoreToCome(1), scripted.Error(2, 1105, dirt))},
+		"a column count that is too high": {send: closes(scripted.Packet(1, "\xfd\xff\xff\x00"))},
+		"an impossible column count":      {send: closes(scripted.Packet(1, "\xfe\xff\xff\xff\xff\xff\xff\xff\x7f"))},
+		"a negative column count":         {send: sends(scripted.Packet(1, "\xfe\xff\xff\xff\xff\xff\xff\xff\xff")), harmless: true},
+		"a column count cut short":        {send: sends(scripted.Packet(1, "\xfe\xff"))},
+		"a column cut short":              {send: sends(scripted.Packet(1, "\x01"), scripted.Packet(2, "\xfc"), scripted.End(3)), harmless: true},
+		"a row cut short":                 {send: sends(scripted.Head(1, "a", "b"), scripted.Packet(4, "\xfe\xff"), scripted.End(5)), harmless: true},
+		"a row that lies about lengths":   {send: sends(scripted.Head(1, "a", "b"), scripted.Packet(4, "\xfe\xff\xff\xff\xff\xff\xff\xff\x7fx"), scripted.End(5)), harmless: true},
+		"an end cut short":                {send: closes(scripted.Head(1, "a", "b"), scripted.Packet(4, "\xfe"))},
+		"an OK cut short":                 {send: sends(scripted.Packet(1, "\x00"))},
+		"an OK that lies about lengths":   {send: sends(scripted.Packet(1, "\x00\xfe\x00"))},
+		"an OK with trailing garbage":     {send: sends(scripted.Packet(1, "\x00\x00\x00\x02\x00\x00\x00"+strings.Repeat(dirt, 1000))), harmless: true},
+		"an OK of another sequence":       {send: sends(scripted.OK(77))},
+		"an error of another sequence":    {send: sends(scripted.Error(77, 1105, dirt))},
+		"an error cut short":              {send: sends(scripted.Packet(1, "\xff"))},
+		"an error without a message":      {send: sends(scripted.Packet(1, "\xff\x51\x04"))},
+		"an error with half a state":      {send: sends(scripted.Packet(1, "\xff\x51\x04#HY"))},
+		"an error without a state":        {send: sends(scripted.Packet(1, "\xff\x51\x04"+dirt))},
+		"an error numbered 0":             {send: sends(scripted.Error(1, 0, "no error"))},
+		"a dirty error":                   {send: sends(scripted.Error(1, 1105, strings.Repeat(dirt, 100)))},
+		"an unknown variable, dirty":      {send: sends(scripted.Error(1, 1193, dirt))},
+		"a refused privilege, dirty":      {send: sends(scripted.Error(1, 1227, "BINLOG ADMIN"+dirt))},
+		"a failed assertion, dirty":       {send: sends(scripted.Error(1, 1231, "'mysqlinit: binlog_format is STATEMENT'"+dirt))},
+		"an error of two packets":         {send: sends(scripted.Error(1, 1105, strings.Repeat("x", 1<<24)))},
+		"a long error of quotes":          {send: sends(scripted.Error(1, 1231, strings.Repeat("'", long)))},
+		"a long error of apostrophes":     {send: sends(scripted.Error(1, 1231, strings.Repeat("a'", long/2)))},
+		"a long error of names":           {send: sends(scripted.Error(1, 1193, strings.Repeat("'session' ", long/16)))},
+		"a long error of the literal":     {send: sends(scripted.Error(1, 1231, "'"+strings.Repeat("hunter2", long/8)+"'"))},
+		"an empty packet":                 {send: sends(scripted.Packet(1, ""))},
+		"half a header":                   {send: closes([]byte{7, 0})},
+		"a packet cut short":              {send: closes([]byte{0xff, 0xff, 0xff, 1, 0})},
+		"nothing":                         {send: closes()},
+		"silence":                         {send: sends(), timeout: true},
+		"a header without its packet":     {send: sends([]byte{0xff, 0xff, 0xff, 1, 0}), timeout: true},
+		"all flags of the status":         {send: sends(scripted.Packet(1, "\x00\x00\x00\xff\xff\xff\xff")), timeout: true},
+		"rows without an end":             {send: forever(scripted.Row(4, "x", "y"), scripted.Head(1, "a", "b")), timeout: true},
+		"results without an end":          {send: forever(scripted.MoreToCome(1)), timeout: true},
+		"empty results without an end":    {send: forever(append(scripted.Head(1, "a"), scripted.Packet(3, "\xfe\x00\x00\x0a\x00\x00\x00")...)), timeout: true},
+	}
 }
 
 func sends(parts ...[]byte) func(net.Conn) bool {
@@ -118,7 +123,8 @@ func closes(parts ...[]byte) func(net.Conn) bool {
 	return func(client net.Conn) bool { return send(client) && false }
 }
 
-// forever sends a packet with each sequence number in turn, until the client closes.
+// forever repeats packets, with rising sequence numbers, until the client closes
+// the connection. It sends before first.
 func forever(packets []byte, before ...[]byte) func(net.Conn) bool {
 	return func(client net.Conn) bool {
 		if !sends(before...)(client) {
@@ -141,7 +147,7 @@ func forever(packets []byte, before ...[]byte) func(net.Conn) bool {
 	}
 }
 
-// within runs a call that must neither hang nor panic.
+// within runs a call. It fails the test if the call hangs or panics.
 func within(t *testing.T, call func()) {
 	t.Helper()
 	done := make(chan any, 1)
@@ -161,11 +167,11 @@ func within(t *testing.T, call func()) {
 			t.Fatalf("panic: %v", p)
 		}
 	case <-time.After(time.Minute):
-		t.Fatal("it hangs")
+		t.Fatal("the call hangs")
 	}
 }
 
-// wantClosed waits until all of a server's connections but some are closed.
+// wantClosed waits until at most but of the server's connections are open.
 func wantClosed(t *testing.T, s *scripted.Server, but int) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); s.Open() > but; time.Sleep(time.Millisecond) {
@@ -175,12 +181,12 @@ func wantClosed(t *testing.T, s *scripted.Server, but int) {
 	}
 }
 
-// quiet drops what the MySQL driver logs.
+// quiet discards the MySQL driver's log.
 type quiet struct{}
 
 func (quiet) Print(...any) {}
 
-// connectorTo returns a connector that sends all that can be sent, and where it logs.
+// connectorTo returns a connector that sends statements of every kind, and its log.
 func connectorTo(t *testing.T, s *scripted.Server, timeout time.Duration) (*mysqlinit.Connector, *bytes.Buffer) {
 	t.Helper()
 	cfg, err := mysql.ParseDSN(s.DSN("verify=true&guard=true&initCommand=DO+%27hunter2%27"))
@@ -204,7 +210,7 @@ func wantCleanLog(t *testing.T, log *bytes.Buffer) {
 	}
 }
 
-// goodAnswer is what a server without faults says.
+// goodAnswer is the answer of a server without faults.
 func goodAnswer(statement string) []byte {
 	if strings.HasPrefix(statement, "SELECT @@SESSION.") {
 		return scripted.ResultSet([]string{"a", "b"}, []string{"READ-COMMITTED", "ROW"})
@@ -213,8 +219,12 @@ func goodAnswer(statement string) []byte {
 }
 
 func TestHostileAnswers(t *testing.T) {
-	for name, answer := range hostileAnswers {
-		timeout := time.Minute // never, in this test
+	long := 1 << 24
+	if testing.Short() {
+		long = 1 << 20
+	}
+	for name, answer := range hostileAnswers(long) {
+		timeout := time.Minute // no Connect of this test takes so long
 		if answer.timeout {
 			timeout = 200 * time.Millisecond
 		}
@@ -224,6 +234,7 @@ func TestHostileAnswers(t *testing.T) {
 			{"SELECT @@SESSION.", "verify"},
 		} {
 			t.Run(name+"/"+phase.text, func(t *testing.T) {
+				t.Parallel()
 				s := scripted.Start(t, scripted.Script{Answer: func(client net.Conn, statement string, _ int) bool {
 					if strings.HasPrefix(statement, phase.statement) {
 						return answer.send(client)
@@ -245,7 +256,7 @@ func TestHostileAnswers(t *testing.T) {
 					if !strings.Contains(err.Error(), phase.text) && !isStatementFormat(err) {
 						t.Errorf("%v: the error does not name the phase", err)
 					}
-					// verify does not wait for the end of what it does not want.
+					// verify stops reading at the first thing that it does not expect.
 					if timedOut := errors.Is(err, context.DeadlineExceeded); timedOut != answer.timeout && (timedOut || phase.text != "verify") {
 						t.Errorf("got %v", err)
 					}
@@ -254,15 +265,19 @@ func TestHostileAnswers(t *testing.T) {
 				wantCleanLog(t, log)
 			})
 		}
-		t.Run(name+"/restoring the session", func(t *testing.T) { hostileToGuard(t, answer.send, answer.harmless, timeout) })
+		t.Run(name+"/restoring the session", func(t *testing.T) {
+			t.Parallel()
+			hostileToGuard(t, answer.send, answer.harmless, timeout)
+		})
 	}
 }
 
-// isStatementFormat tells the error whose words explain error 1665 instead of
-// naming the phase.
+// isStatementFormat reports whether err explains error 1665. That error does
+// not name the phase.
 func isStatementFormat(err error) bool { return strings.Contains(err.Error(), "error 1665") }
 
-// hostileToGuard answers the SET that restores a session, on the first connection.
+// hostileToGuard sends its answer to the SET with which the guard restores a
+// session.
 func hostileToGuard(t *testing.T, send func(net.Conn) bool, harmless bool, timeout time.Duration) {
 	s := scripted.Start(t, scripted.Script{Answer: func(client net.Conn, statement string, number int) bool {
 		if strings.HasPrefix(statement, "SET @@SESSION.") && number > 1 {
@@ -275,7 +290,7 @@ func hostileToGuard(t *testing.T, send func(net.Conn) bool, harmless bool, timeo
 	defer db.Close()
 	db.SetMaxOpenConns(1)
 	testserver.Exec(t, db, "SET @x = 1")
-	within(t, func() { testserver.Exec(t, db, "DO 1") }) // on a restored session, or on another
+	within(t, func() { testserver.Exec(t, db, "DO 1") }) // on the restored session or on a new connection
 	if restored := !strings.Contains(log.String(), "could not be restored"); restored && !harmless {
 		t.Errorf("nothing was logged: %s", log)
 	}
@@ -346,14 +361,14 @@ func TestHostileHandshakes(t *testing.T) {
 			case err == nil:
 				t.Fatal("no error")
 			case strings.Contains(err.Error(), "hunter2"):
-				t.Errorf("it shows the password: %v", err)
-			case strings.HasPrefix(err.Error(), "mysqlinit: "): // else the MySQL driver's own, as it was
+				t.Errorf("the error shows the password: %v", err)
+			case strings.HasPrefix(err.Error(), "mysqlinit: "): // other errors are the MySQL driver's, unchanged
 				wantClean(t, err.Error())
 				if !strings.Contains(err.Error(), "handshake") {
 					t.Errorf("%v: the error does not name the phase", err)
 				}
 			}
-			if !strings.Contains(err.Error(), "panicked") { // then the driver has not closed its connection
+			if !strings.Contains(err.Error(), "panicked") { // after a panic the driver's connection stays open
 				wantClosed(t, s, 0)
 			}
 			wantCleanLog(t, log)
@@ -361,8 +376,8 @@ func TestHostileHandshakes(t *testing.T) {
 	}
 }
 
-// A TLS config may have code of the user's in it, and mostly has none: a malformed answer is
-// an error nevertheless, for nobody can recover a panic on database/sql's own goroutine.
+// With a TLS config too, a malformed answer is an error and not a panic.
+// Nobody could recover a panic on database/sql's own goroutine.
 func TestMalformedGreetingWithTLSConfig(t *testing.T) {
 	if err := mysql.RegisterTLSConfig("hostile", &tls.Config{InsecureSkipVerify: true}); err != nil {
 		t.Fatal(err)

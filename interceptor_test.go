@@ -20,7 +20,7 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-// recorder notes which of its methods are called, and every nil context.
+// recorder records the calls of its methods, and every nil context.
 type recorder struct {
 	sqlmw.NullInterceptor
 	name string
@@ -104,7 +104,7 @@ func (r recorder) TxRollback(ctx context.Context, tx driver.Tx) error {
 }
 
 func TestInterceptorsSeeEverythingTheFirstOutermost(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	var log callLog
 	db := open(t, s.DSN(testserver.Root, ""),
 		mysqlinit.WithInterceptor(recorder{name: "a", log: &log}), mysqlinit.WithInterceptor(recorder{name: "b", log: &log}))
@@ -114,7 +114,7 @@ func TestInterceptorsSeeEverythingTheFirstOutermost(t *testing.T) {
 		use  func() error
 		want string
 	}{
-		{"ping", db.Ping, "a.Connect b.Connect a.Ping b.Ping"}, // and no Exec: the preparation is not theirs
+		{"ping", db.Ping, "a.Connect b.Connect a.Ping b.Ping"}, // no Exec: interceptors do not see the preparation
 		{"exec", func() error { _, err := db.Exec("DO 1"); return err }, "a.Exec b.Exec"},
 		{"query", func() error { return db.QueryRow("SELECT 1").Scan(new(int)) }, "a.Query b.Query a.RowsNext b.RowsNext a.RowsClose b.RowsClose"},
 		{"exec with arguments", func() error { _, err := db.Exec("DO ?", 1); return err },
@@ -143,7 +143,7 @@ func TestInterceptorsSeeEverythingTheFirstOutermost(t *testing.T) {
 	}
 }
 
-// connecting is an interceptor of connects alone.
+// connecting is an interceptor that intercepts only ConnectorConnect.
 type connecting struct {
 	sqlmw.NullInterceptor
 	connect func(ctx context.Context, c driver.Connector) (driver.Conn, error)
@@ -154,7 +154,7 @@ func (c connecting) ConnectorConnect(ctx context.Context, parent driver.Connecto
 }
 
 func TestConnectorConnectSeesAPreparedConnection(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	checked := 0
 	check := func(conn driver.Conn) {
 		t.Helper()
@@ -175,7 +175,7 @@ func TestConnectorConnectSeesAPreparedConnection(t *testing.T) {
 			return nil, err
 		}
 		check(conn)
-		// The driver that the connector shows is no way around either.
+		// Opening through the connector's driver prepares the connection too.
 		more, err := c.Driver().Open(s.DSN(testserver.Root, ""))
 		if err != nil {
 			t.Errorf("Driver().Open: %v", err)
@@ -252,6 +252,10 @@ func TestFailingInterceptorsCloseTheConnectionBelow(t *testing.T) {
 		{"a connection of its own", func(context.Context, driver.Connector) (driver.Conn, error) {
 			return &wholeConn{}, nil
 		}, "nothing has prepared"},
+		{"another connection than it got", func(ctx context.Context, c driver.Connector) (driver.Conn, error) {
+			_, _ = c.Connect(ctx)
+			return newWholeConn(), nil
+		}, "another connection than it got"},
 		{"a wrapper with fewer methods", func(ctx context.Context, c driver.Connector) (driver.Conn, error) {
 			conn, err := c.Connect(ctx)
 			return struct{ driver.Conn }{conn}, err
@@ -291,9 +295,8 @@ func TestFailingInterceptorsCloseTheConnectionBelow(t *testing.T) {
 	}
 }
 
-// An interceptor that gives up while it is connecting twice.
-// The connection that was chosen is the one that Unwrap gives, and the race
-// detector watches an interceptor that opens two at once.
+// If an interceptor opens two connections at once, Unwrap returns the one that it
+// chose. The race detector watches.
 func TestUnwrapGivesTheChosenConnection(t *testing.T) {
 	var all []*wholeConn
 	var mu sync.Mutex
@@ -322,9 +325,84 @@ func TestUnwrapGivesTheChosenConnection(t *testing.T) {
 	}
 }
 
-// What an interceptor begins and then forgets stays out of the pool.
+// openConn is a wholeConn that can be asked whether it is open.
+type openConn struct{ *wholeConn }
+
+func (c *openConn) IsValid() bool { return !c.closed.Load() }
+
+// aroundConn is an interceptor's own wrapper.
+type aroundConn struct{ *openConn }
+
+// An interceptor can connect more than once. What it does not return is closed.
+func TestOnlyOneConnectionOfAnInterceptorStaysOpen(t *testing.T) {
+	for name, test := range map[string]struct {
+		connect func(ctx context.Context, c driver.Connector) (driver.Conn, error)
+		open    int
+		fails   string
+	}{
+		"the first": {func(ctx context.Context, c driver.Connector) (driver.Conn, error) {
+			conn, _ := c.Connect(ctx)
+			_, _ = c.Connect(ctx)
+			return conn, nil
+		}, 1, ""},
+		"the last": {func(ctx context.Context, c driver.Connector) (driver.Conn, error) {
+			_, _ = c.Connect(ctx)
+			return c.Connect(ctx)
+		}, 1, ""},
+		"a wrapper": {func(ctx context.Context, c driver.Connector) (driver.Conn, error) {
+			first, _ := c.Connect(ctx)
+			first.Close()
+			conn, err := c.Connect(ctx)
+			return &aroundConn{&openConn{&wholeConn{fakeConn: fakeConn{onClose: func() { conn.Close() }}}}}, err
+		}, 1, ""},
+		"a wrapper around one of two": {func(ctx context.Context, c driver.Connector) (driver.Conn, error) {
+			_, _ = c.Connect(ctx)
+			conn, err := c.Connect(ctx)
+			return &aroundConn{&openConn{&wholeConn{fakeConn: fakeConn{onClose: func() { conn.Close() }}}}}, err
+		}, 0, "around which of 2 connections"},
+		"and one later": {func(ctx context.Context, c driver.Connector) (driver.Conn, error) {
+			time.AfterFunc(time.Second, func() { _, _ = c.Connect(ctx) })
+			return c.Connect(ctx)
+		}, 1, ""},
+	} {
+		for _, place := range []string{"outer", "inner"} {
+			synctest.Test(t, func(t *testing.T) {
+				var opened []*openConn
+				parent := &fakeConnector{connect: func(context.Context) (driver.Conn, error) {
+					opened = append(opened, &openConn{newWholeConn()})
+					return opened[len(opened)-1], nil
+				}}
+				opts := []mysqlinit.Option{mysqlinit.WithInterceptor(connecting{connect: test.connect}), mysqlinit.WithInterceptor(sqlmw.NullInterceptor{})}
+				if place == "inner" {
+					opts[0], opts[1] = opts[1], opts[0]
+				}
+				conn, err := wrap(t, parent, opts...).Connect(t.Context())
+				if (err != nil) != (test.fails != "") || err != nil && !strings.Contains(err.Error(), test.fails) {
+					t.Errorf("%s, %s: got %v", name, place, err)
+				}
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				open := 0
+				for _, c := range opened {
+					if c.IsValid() {
+						open++
+					}
+				}
+				if open != test.open || len(opened) != 2 {
+					t.Errorf("%s, %s: %d of %d connections are open, want %d", name, place, open, len(opened), test.open)
+				}
+				if conn != nil {
+					conn.Close()
+				}
+			})
+		}
+	}
+}
+
+// If an interceptor begins a transaction and forgets it, the pool does not get
+// the connection back.
 func TestForgottenTransactionIsNotPooled(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	db := onePool(t, s, "", mysqlinit.WithInterceptor(clumsy{method: "ConnBeginTx"}))
 	if _, err := db.Begin(); err == nil {
 		t.Fatal("no error")
@@ -362,7 +440,7 @@ func TestConnectionsThatComeTooLateAreClosed(t *testing.T) {
 
 func TestInterceptedConnectorClosesItsParent(t *testing.T) {
 	parent := &fakeConnector{connect: func(context.Context) (driver.Conn, error) { return nil, errors.New("not here") }}
-	// Through every layer: a Connector in a Connector, both with interceptors.
+	// Close goes through every layer: here a Connector in a Connector, both with interceptors.
 	inner := wrap(t, parent, mysqlinit.WithInterceptor(sqlmw.NullInterceptor{}))
 	db := sql.OpenDB(wrap(t, inner, mysqlinit.WithInterceptor(sqlmw.NullInterceptor{}), mysqlinit.WithInterceptor(sqlmw.NullInterceptor{})))
 	if err := db.Close(); err != nil || !parent.closed.Load() {
@@ -371,9 +449,9 @@ func TestInterceptedConnectorClosesItsParent(t *testing.T) {
 }
 
 func TestNoNilContextReachesAnInterceptor(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	var log callLog
-	// The outer one makes nil contexts of its own.
+	// The outer interceptor passes and returns nil contexts.
 	db := open(t, s.DSN(testserver.Root, "guard=true"),
 		mysqlinit.WithInterceptor(forgetful{recorder{name: "a", log: &log}}), mysqlinit.WithInterceptor(recorder{name: "b", log: &log}))
 	use := func() error {
@@ -408,7 +486,7 @@ func TestNoNilContextReachesAnInterceptor(t *testing.T) {
 	}
 }
 
-// legacyUse calls what has no context.
+// legacyUse calls the methods that take no context.
 func legacyUse(raw any) error {
 	conn := raw.(driver.Conn)
 	for _, query := range []bool{false, true} {
@@ -452,7 +530,7 @@ func legacyUse(raw any) error {
 type forgetful struct{ recorder }
 
 func (f forgetful) ConnectorConnect(_ context.Context, c driver.Connector) (driver.Conn, error) {
-	//lint:ignore SA1012 it is what this one is for
+	//lint:ignore SA1012 forgetful is for nil contexts
 	return c.Connect(nil)
 }
 func (f forgetful) ConnBeginTx(ctx context.Context, c driver.ConnBeginTx, o driver.TxOptions) (context.Context, driver.Tx, error) {
@@ -464,8 +542,8 @@ func (f forgetful) ConnPrepareContext(ctx context.Context, c driver.ConnPrepareC
 	return nil, stmt, err
 }
 
-// clumsy returns for its method what beside says: nothing, or what it has got
-// together with an error.
+// clumsy makes one method return the wrong thing: neither a value nor an error or,
+// if err is not nil, err next to the value.
 type clumsy struct {
 	sqlmw.NullInterceptor
 	method string
@@ -512,7 +590,7 @@ func clumsily[T any](c clumsy, method string, ctx context.Context, value T, err 
 }
 
 func TestClumsyInterceptorsLeaveNothingBehind(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	boom := errors.New("boom")
 	use := map[string]func(*sql.Conn) error{
 		"ConnBeginTx":        func(c *sql.Conn) error { _, err := c.BeginTx(context.Background(), nil); return err },
@@ -523,18 +601,18 @@ func TestClumsyInterceptorsLeaveNothingBehind(t *testing.T) {
 		"StmtExecContext":    func(c *sql.Conn) error { _, err := c.ExecContext(context.Background(), "DO ?", 1); return err },
 	}
 	for method, use := range use {
-		for _, beside := range []error{nil, boom} {
-			db := open(t, s.DSN(testserver.Root, ""), mysqlinit.WithInterceptor(sqlmw.NullInterceptor{}), mysqlinit.WithInterceptor(clumsy{method: method, err: beside}))
+		for _, nextTo := range []error{nil, boom} {
+			db := open(t, s.DSN(testserver.Root, ""), mysqlinit.WithInterceptor(sqlmw.NullInterceptor{}), mysqlinit.WithInterceptor(clumsy{method: method, err: nextTo}))
 			conn, err := db.Conn(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
 			err = use(conn)
-			if beside == nil && (err == nil || !strings.Contains(err.Error(), "clumsy: its "+method+" returned neither")) || beside != nil && err != beside {
-				t.Errorf("%s beside %v: got %v", method, beside, err)
+			if nextTo == nil && (err == nil || !strings.Contains(err.Error(), "clumsy: its "+method+" returned neither")) || nextTo != nil && err != nextTo {
+				t.Errorf("%s, error %v: got %v", method, nextTo, err)
 			}
-			if beside != nil {
-				// The connection below is free, and no transaction, statement or result is open.
+			if nextTo != nil {
+				// The connection below is not busy, and has no open transaction, statement or result.
 				err := conn.Raw(func(raw any) error {
 					below := raw.(interface{ Unwrap() driver.Conn }).Unwrap()
 					if !below.(driver.Validator).IsValid() {
@@ -555,7 +633,7 @@ func TestClumsyInterceptorsLeaveNothingBehind(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			if beside != nil {
+			if nextTo != nil {
 				wantNoPreparedStatement(t, s)
 			}
 			conn.Close()
@@ -564,8 +642,8 @@ func TestClumsyInterceptorsLeaveNothingBehind(t *testing.T) {
 	}
 }
 
-// wantNoPreparedStatement waits until the server has none: it counts those of all
-// sessions, also of one that is just ending.
+// wantNoPreparedStatement waits until the server has no prepared statement. The
+// server counts those of all sessions, even of a session that is just ending.
 func wantNoPreparedStatement(t *testing.T, s *testserver.Server) {
 	t.Helper()
 	plain, err := sql.Open("mysql", s.DSN(testserver.Root, ""))
@@ -587,9 +665,9 @@ func wantNoPreparedStatement(t *testing.T, s *testserver.Server) {
 	}
 }
 
-// What sqlmw hides, as WithInterceptor documents it.
+// sqlmw hides parts of the MySQL driver. WithInterceptor documents which.
 func TestUnwrapReachesWhatSqlmwHides(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	db := open(t, s.DSN(testserver.Root, "multiStatements=true"), mysqlinit.WithInterceptor(sqlmw.NullInterceptor{}))
 	conn, err := db.Conn(t.Context())
 	if err != nil {
@@ -606,7 +684,7 @@ func TestUnwrapReachesWhatSqlmwHides(t *testing.T) {
 			return err
 		}
 		if _, ok := result.(mysql.Result); ok {
-			t.Error("sqlmw shows mysql.Result now: say so in WithInterceptor's doc comment")
+			t.Error("sqlmw shows mysql.Result now: change WithInterceptor's doc comment")
 		}
 		below := raw.(interface{ Unwrap() driver.Conn }).Unwrap()
 		if name := typeName(below); name != "*mysql.mysqlConn" {
@@ -624,7 +702,7 @@ func TestUnwrapReachesWhatSqlmwHides(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	// The same under the guard, without sqlmw: nothing is hidden.
+	// The guard alone hides nothing.
 	guardedDB := onePool(t, s, guarded)
 	guardedConn, err := guardedDB.Conn(t.Context())
 	if err != nil {
@@ -647,7 +725,7 @@ func TestUnwrapReachesWhatSqlmwHides(t *testing.T) {
 }
 
 func TestInterceptorsOnEveryWayIn(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	var log callLog
 	i := mysqlinit.WithInterceptor(recorder{name: "a", log: &log})
 	for name, c := range waysIn(t, s.DSN(testserver.Root, ""), i) {
@@ -663,7 +741,7 @@ func TestInterceptorsOnEveryWayIn(t *testing.T) {
 	}
 }
 
-// dropping loses the transactions that it begins.
+// dropping begins transactions, and returns an error instead of them.
 type dropping struct{ sqlmw.NullInterceptor }
 
 func (dropping) ConnBeginTx(ctx context.Context, c driver.ConnBeginTx, o driver.TxOptions) (context.Context, driver.Tx, error) {
@@ -672,7 +750,7 @@ func (dropping) ConnBeginTx(ctx context.Context, c driver.ConnBeginTx, o driver.
 }
 
 func TestGuardUnderInterceptors(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	db := onePool(t, s, guarded, mysqlinit.WithInterceptor(dropping{}))
 	for name, drift := range map[string]func() error{
 		"SET":   func() error { _, err := db.Exec("SET SESSION tx_isolation = 'SERIALIZABLE'"); return err },
@@ -694,7 +772,7 @@ func TestGuardUnderInterceptors(t *testing.T) {
 }
 
 func TestInterceptorsAllocateNoMoreThanSqlmw(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	ours := open(t, s.DSN(testserver.Root, ""), mysqlinit.WithInterceptor(sqlmw.NullInterceptor{}))
 	c, err := sqlmw.Driver(&mysql.MySQLDriver{}, sqlmw.NullInterceptor{}).(driver.DriverContext).OpenConnector(s.DSN(testserver.Root, ""))
 	if err != nil {

@@ -106,12 +106,19 @@ func WithVerify(on bool) Option {
 	}
 }
 
-// WithGuard keeps a pooled session as it was prepared: its isolation level, its
-// binlog format and the DSN's variables. If a user ran a SET, the one SET of the
-// preparation is sent again when the connection next leaves the pool. The
-// default is false. A query costs no extra allocation and no extra round trip. A
-// checkout costs one round trip after such a statement; once a connection has
-// prepared one, each checkout does.
+// WithGuard keeps transactions whole, and pooled sessions as they were prepared.
+// The default is false. A query costs no extra allocation and no extra round trip.
+//
+// If the server ends a transaction of BeginTx by an error, such as a deadlock
+// (1213), each later statement in it is refused without being sent, and Commit
+// rolls back: both return [ErrTransactionLost], with the server's error in it.
+// Without the guard the server would run these statements on their own, and
+// answer COMMIT with OK. The document docs/guard.md has the details.
+//
+// If a user ran a SET, the one SET of the preparation is sent again when the
+// connection next leaves the pool. That keeps the isolation level, the binlog
+// format and the DSN's variables. A checkout costs one round trip after such a
+// statement; once a connection has prepared one, each checkout does.
 //
 // A connection is closed instead of pooled again if no SET can restore its
 // session:
@@ -173,10 +180,13 @@ func WithConnectTimeout(d time.Duration) Option {
 // option is repeatable; the first interceptor is the outermost. Nil is an error.
 //
 // ConnectorConnect has to return a connection that it got from its connector, or
-// one around it that has all its methods; not having got one is an error. If it
-// fails, the connections that it got are closed, even if it has closed them
-// itself. connectTimeout bounds each Connect of its connector, and nothing else
-// that it does. A SET that it runs counts for [WithGuard] as the first user's.
+// one around it that has all its methods. It is an error to return another
+// connection, or one without having got any. Other connections that it got are
+// closed, and if it fails all of them, even if it has closed them itself. If it
+// returns a wrapper, it has to close the others first: what the wrapper is around
+// is not seen. connectTimeout bounds each Connect of its connector, and nothing
+// else that it does. A SET that it runs counts for [WithGuard] as the first
+// user's.
 //
 // No method is given a nil context, which sqlmw passes for statements and
 // transactions begun without one. A statement, rows or a transaction returned

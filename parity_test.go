@@ -3,6 +3,7 @@ package mysqlinit_test
 import (
 	"context"
 	"database/sql/driver"
+	"fmt"
 	"go/ast"
 	"go/build"
 	"go/parser"
@@ -21,9 +22,9 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-// driverInterfaces reads the interfaces of database/sql/driver, each with the
-// names of its methods, from the source of the Go that runs the test: a new
-// version's are known to it too.
+// driverInterfaces returns the interfaces of database/sql/driver, each with the
+// names of its methods. It reads them from the source of the Go that runs the
+// test, so that the interfaces of a new version are compared too.
 func driverInterfaces(t *testing.T) map[string][]string {
 	t.Helper()
 	folder := filepath.Join(build.Default.GOROOT, "src", "database", "sql", "driver")
@@ -67,13 +68,13 @@ func driverInterfaces(t *testing.T) map[string][]string {
 	}
 	for _, known := range []string{"Conn", "ConnBeginTx", "RowsNextResultSet", "SessionResetter", "Validator"} {
 		if len(interfaces[known]) == 0 {
-			t.Fatalf("%s was not found: the source is read wrongly", known)
+			t.Fatalf("%s was not found: the test reads the source wrongly", known)
 		}
 	}
 	return interfaces
 }
 
-// implemented returns the interfaces whose methods a value has.
+// implemented returns the interfaces that a value implements.
 func implemented(v any, interfaces map[string][]string) []string {
 	return slices.Sorted(func(yield func(string) bool) {
 		for name, methods := range maps.All(interfaces) {
@@ -85,7 +86,7 @@ func implemented(v any, interfaces map[string][]string) []string {
 	})
 }
 
-// parts are all that a program gets from a connector.
+// parts returns everything that a program gets from a connector, by name.
 func parts(t *testing.T, c driver.Connector) map[string]any {
 	t.Helper()
 	conn, err := c.Connect(t.Context())
@@ -122,10 +123,28 @@ func parts(t *testing.T, c driver.Connector) map[string]any {
 	return got
 }
 
-// Whatever database/sql can find on the driver's own parts it finds on ours.
+// guardedParts are the parts that the guard wraps, with the types that it wraps
+// them in.
+var guardedParts = map[string]string{
+	"connection":       "*mysqlinit.guardedConn",
+	"rows":             "*mysqlinit.guardedRows",
+	"statement":        "*mysqlinit.guardedStmt",
+	"statement's rows": "*mysqlinit.guardedRows",
+}
+
+// methodNames returns the names of a value's exported methods.
+func methodNames(v any) (names []string) {
+	typ := reflect.TypeOf(v)
+	for i := range typ.NumMethod() {
+		names = append(names, typ.Method(i).Name)
+	}
+	return names
+}
+
+// Our parts have every method that database/sql looks for on the MySQL driver's.
 func TestNothingThatTheDriverOffersIsLost(t *testing.T) {
 	interfaces := driverInterfaces(t)
-	dsn := testserver.New(t, testserver.Config{Binlog: "MIXED"}).DSN(testserver.Root, "")
+	dsn := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"}).DSN(testserver.Root, "")
 	open := func(opts ...mysqlinit.Option) driver.Connector {
 		d, err := mysqlinit.NewDriver(opts...)
 		if err != nil {
@@ -157,16 +176,25 @@ func TestNothingThatTheDriverOffersIsLost(t *testing.T) {
 					t.Errorf("%s: the %s (%T) lacks driver.%s, which the MySQL driver's has", name, part, ours, offered)
 				}
 			}
-			// And nothing more, which database/sql would act upon.
-			if name == "guard" && part == "connection" {
-				if driverHas := implemented(want[part], interfaces); !slices.Equal(has, driverHas) {
-					t.Errorf("the guarded connection is %v, the driver's %v", has, driverHas)
-				}
+			// They have no other method that database/sql would act upon.
+			typ := guardedParts[part]
+			if name != "guard" || typ == "" {
+				continue
+			}
+			if is := fmt.Sprintf("%T", ours); is != typ {
+				t.Errorf("the guard's %s is a %s, want %s", part, is, typ)
+			}
+			if driverHas := implemented(want[part], interfaces); !slices.Equal(has, driverHas) {
+				t.Errorf("the guarded %s is %v, the driver's %v", part, has, driverHas)
+			}
+			// The connection has Unwrap in addition.
+			if has, driverHas := methodNames(ours), methodNames(want[part]); part != "connection" && !slices.Equal(has, driverHas) {
+				t.Errorf("the guarded %s has the methods %v, the driver's %v", part, has, driverHas)
 			}
 		}
 		if name == "default" || name == "guard" {
 			if _, ok := parts(t, c)["result"].(mysql.Result); !ok {
-				t.Errorf("%s: the result is no mysql.Result", name)
+				t.Errorf("%s: the result is not a mysql.Result", name)
 			}
 		}
 	}

@@ -16,7 +16,7 @@ import (
 
 func typeName(v any) string { return fmt.Sprintf("%T", v) }
 
-// turnsConn counts round trips: the times that a write follows a read.
+// turnsConn counts round trips: each write that follows a read.
 type turnsConn struct {
 	net.Conn
 	turns   *atomic.Int32
@@ -36,7 +36,7 @@ func (c *turnsConn) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
-// registerTurns makes a network of that name which counts round trips.
+// registerTurns registers a network whose connections count their round trips.
 func registerTurns(t *testing.T, network string, turns *atomic.Int32) {
 	mysql.RegisterDialContext(network, func(ctx context.Context, addr string) (net.Conn, error) {
 		conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
@@ -55,7 +55,7 @@ func TestRoundTripsFromDialToReady(t *testing.T) {
 func roundTrips(t *testing.T, s *testserver.Server) {
 	var turns atomic.Int32
 	registerTurns(t, "turns", &turns)
-	// connect returns the round trips of a pool's second connection.
+	// connect returns how many round trips a pool's second connection takes until it is handed out.
 	connect := func(driverName, account, params string) int32 {
 		t.Helper()
 		db, err := sql.Open(driverName, account+"@turns("+s.Addr+")/test?"+params)
@@ -80,7 +80,7 @@ func roundTrips(t *testing.T, s *testserver.Server) {
 		bare := connect("mysql", account, "")
 		variable := connect("mysql", account, "time_zone=%27%2B00:00%27")
 		if bare == 0 || variable != bare+1 {
-			t.Fatalf("the plain driver: %d and %d round trips: the counting is wrong", bare, variable)
+			t.Fatalf("the plain driver: %d and %d round trips: the test counts wrongly", bare, variable)
 		}
 		for _, test := range []struct {
 			params string

@@ -22,7 +22,37 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-// The tests in this file are about what servers answer.
+// The tests in this file are about the answers of real servers.
+
+// No system variable of a real server is taken for a misspelt key.
+func TestServersVariablesAreNoMisspellings(t *testing.T) {
+	onBoth(t, testserver.Config{}, func(t *testing.T, s *testserver.Server) {
+		plain, err := sql.Open("mysql", s.DSN(testserver.Root, ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer plain.Close()
+		rows, err := plain.QueryContext(t.Context(), "SHOW VARIABLES")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer rows.Close()
+		variables := 0
+		for rows.Next() {
+			var name, value string
+			if err := rows.Scan(&name, &value); err != nil {
+				t.Fatal(err)
+			}
+			variables++
+			if _, err := (&mysqlinit.Driver{}).OpenConnector("/?" + name + "=1"); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := rows.Err(); err != nil || variables < 300 {
+			t.Errorf("read %d variables, %v", variables, err)
+		}
+	})
+}
 
 func readVariable(t *testing.T, db *sql.DB, expr string) (value string) {
 	t.Helper()
@@ -64,7 +94,7 @@ func eitherName(t *testing.T, s *testserver.Server) {
 	}
 }
 
-// Under utf16 MySQL takes a plain 'READ-COMMITTED' for other letters.
+// Under utf16 MySQL reads the bytes of a plain 'READ-COMMITTED' as other letters.
 func TestConnectionInUTF16(t *testing.T) {
 	onBoth(t, testserver.Config{Binlog: "MIXED"}, func(t *testing.T, s *testserver.Server) {
 		for _, account := range []string{testserver.Root, testserver.App} {
@@ -83,7 +113,7 @@ func TestConnectionInUTF16(t *testing.T) {
 }
 
 func TestVariablesOfTheDSNAndOursBothHold(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	db := open(t, s.DSN(testserver.Root, "time_zone="+url.QueryEscape("'+03:00' -- utc")+"&sql_mode=%27ANSI%27"))
 	wantSession(t, db, "READ-COMMITTED", "ROW")
 	if got := readVariable(t, db, "CONCAT(@@time_zone, @@sql_mode)"); !strings.HasPrefix(got, "+03:00") || !strings.Contains(got, "ANSI_QUOTES") {
@@ -113,12 +143,12 @@ func refusals(t *testing.T, s *testserver.Server) {
 	wantServerError(t, ping(testserver.Root, "sql_mode=%27BOGUS%27"), 1231, "refused sql_mode", "DSN")
 	wantServerError(t, ping(testserver.App, "sql_mode=%27BOGUS%27"), 1231, "refused sql_mode", "DSN")
 	wantServerError(t, ping(testserver.Root, "no_such_variable=1"), 1193, "refused no_such_variable")
-	// Without quotes a text is no value: the key at fault is named, and not the check of binlog_format.
+	// A text value needs quotes. The error names that key, not the check of binlog_format.
 	for _, params := range []string{"", "&binlog=assert"} {
 		err := ping(testserver.App, "lock_wait_timeout=60&sql_mode=ANSI,TRADITIONAL"+params)
 		wantServerError(t, err, 1064, "the value of sql_mode", "sql_mode=%27…%27")
 		if strings.Contains(err.Error(), "lock_wait_timeout=%27") {
-			t.Errorf("%v: it blames a number", err)
+			t.Errorf("%v: the error blames a number", err)
 		}
 		if err := ping(testserver.App, "no\nname=%2B02:00"+params); strings.Contains(err.Error(), "\n") {
 			t.Errorf("more than one line: %q", err)
@@ -154,9 +184,10 @@ func grantWhileThePoolRuns(t *testing.T, s *testserver.Server) {
 	testserver.Exec(t, root, "GRANT "+smallestPrivilege(s)+" ON *.* TO 'app'@'%'")
 	wantSession(t, db, "READ-COMMITTED", "ROW")
 	testserver.Exec(t, root, "REVOKE "+smallestPrivilege(s)+" ON *.* FROM 'app'@'%'", "SET GLOBAL binlog_format = MIXED")
-	db.SetMaxIdleConns(0) // from here each query has a new connection
+	db.SetMaxIdleConns(0) // from here on each query opens a connection
 	wantSession(t, db, "READ-COMMITTED", "MIXED")
-	// Learned: this account may only assert. Then the format turns STATEMENT, and the GRANT comes.
+	// The pool has learned that this account can only assert the format. Now the
+	// format becomes STATEMENT again, and the account gets the privilege.
 	testserver.Exec(t, root, "SET GLOBAL binlog_format = STATEMENT", "GRANT "+smallestPrivilege(s)+" ON *.* TO 'app'@'%'")
 	wantSession(t, db, "READ-COMMITTED", "ROW")
 }
@@ -185,7 +216,7 @@ func verify(t *testing.T, s *testserver.Server) {
 	}
 	err = open(t, s.DSN(testserver.Root, "verify=true&initCommand=SET+binlog_format='MIXED'")).PingContext(t.Context())
 	if err != nil {
-		t.Errorf("what an init command chose counts as chosen: %v", err)
+		t.Errorf("verify has to accept what an init command chose: %v", err)
 	}
 }
 
@@ -196,10 +227,10 @@ func isolationVariable(s *testserver.Server) string {
 	return "tx_isolation"
 }
 
-// An address leads now to one kind of server, now to the other.
+// One address leads to servers of either kind in turn.
 func TestFailoverBetweenDialects(t *testing.T) {
 	var to string
-	maria, other := testserver.New(t, testserver.Config{Binlog: "MIXED"}), testserver.New(t, testserver.Config{MySQL: true, Binlog: "MIXED"})
+	maria, other := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"}), testserver.Borrow(t, testserver.Config{MySQL: true, Binlog: "MIXED"})
 	for account, format := range map[string]string{testserver.Root: "ROW", testserver.App: "MIXED"} {
 		db := openConfig(t, maria.DSN(account, "time_zone=%27%2B03:00%27"), func(cfg *mysql.Config) {
 			cfg.DialFunc = func(ctx context.Context, network, _ string) (net.Conn, error) {
@@ -215,9 +246,9 @@ func TestFailoverBetweenDialects(t *testing.T) {
 }
 
 func TestFailedAndCancelledConnectsLeakNothing(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	root := open(t, s.DSN(testserver.Root, ""))
-	testserver.Exec(t, root, "DO 1") // its connection has a goroutine
+	testserver.Exec(t, root, "DO 1") // root's connection has a goroutine too
 	before := runtime.NumGoroutine()
 	bad := open(t, s.DSN(testserver.App, "sql_mode=%27BOGUS%27"))
 	slow := open(t, s.DSN(testserver.App, "initCommand=DO+SLEEP(1)"))
@@ -239,7 +270,7 @@ func TestFailedAndCancelledConnectsLeakNothing(t *testing.T) {
 	all.Wait()
 	bad.Close()
 	slow.Close()
-	// The server notices the end of a connection when its statement has ended.
+	// The server notices a closed connection only after its statement has ended.
 	deadline := time.Now().Add(30 * time.Second)
 	for {
 		var threads int
@@ -258,7 +289,7 @@ func TestFailedAndCancelledConnectsLeakNothing(t *testing.T) {
 }
 
 func TestDialFuncBeforeConnectAndSocketSurvive(t *testing.T) {
-	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	dialed := 0
 	db := openConfig(t, s.DSN("wrong", ""), func(cfg *mysql.Config) {
 		cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -292,7 +323,8 @@ func TestTLSSurvives(t *testing.T) {
 	}
 }
 
-// A TLS config may ask a vault for a certificate, or a signature of a remote key.
+// The code of a TLS config can hang: it might ask a vault for a certificate, or
+// a remote service for a signature.
 func TestConnectTimeoutEndsCodeInTLSConfig(t *testing.T) {
 	s := testserver.New(t, testserver.Config{TLS: true})
 	hang := make(chan struct{})
@@ -315,7 +347,7 @@ func TestConnectTimeoutEndsCodeInTLSConfig(t *testing.T) {
 				t.Errorf("%s: got %v", name, err)
 			}
 		case <-time.After(20 * time.Second):
-			t.Errorf("%s: still connecting after a hundred times connectTimeout", name)
+			t.Errorf("%s: still connecting after 100 × connectTimeout", name)
 		}
 	}
 }
@@ -370,10 +402,10 @@ func playTheRace(t *testing.T, dsn string) {
 		return err != nil
 	}
 	if !lost(plain, "plain") {
-		t.Error("the plain driver has not lost")
+		t.Error("the plain driver found the row: the race shows nothing")
 	}
 	if lost(open(t, dsn), "prepared") {
-		t.Error("this driver has lost")
+		t.Error("this driver did not find the row")
 	}
 }
 
@@ -408,7 +440,8 @@ func TestThePoolHoldsTheDriversOwnConnection(t *testing.T) {
 	}
 }
 
-// What preparing a connection allocates, against the variables in a plain DSN.
+// Preparing a connection allocates about as much as the same variables in a
+// plain driver's DSN.
 func TestConnectAllocations(t *testing.T) {
 	s := testserver.New(t, testserver.Config{Binlog: "ROW"})
 	allocations := func(db *sql.DB) float64 {

@@ -10,8 +10,8 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/session"
 )
 
-// bounded returns ctx with the end of a timeout. A timeout of 0 is none, and one
-// that ends after ctx changes nothing.
+// bounded returns ctx with the end of a timeout. A timeout of 0 means no
+// bound, and a timeout that ends after ctx changes nothing.
 func bounded(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
 	if deadline, ok := ctx.Deadline(); timeout <= 0 || ok && time.Until(deadline) <= timeout {
 		return ctx, func() {}

@@ -64,7 +64,7 @@ func TestMigratingDSNs(t *testing.T) {
 	if len(dsns) == 0 {
 		t.Fatal("no DSN is found")
 	}
-	server := testserver.New(t, testserver.Config{Binlog: "MIXED"}).DSN(testserver.App, "")
+	server := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"}).DSN(testserver.App, "")
 	for _, dsn := range dsns {
 		_, keys, _ := strings.Cut(dsn, base+"?")
 		db, err := sql.Open("mysqlinit", server+"?verify=true&"+keys)
@@ -79,7 +79,7 @@ func TestMigratingDSNs(t *testing.T) {
 
 func TestMigratingConnector(t *testing.T) {
 	d := &mysql.MySQLDriver{}
-	parent, err := d.OpenConnector(testserver.New(t, testserver.Config{Binlog: "MIXED"}).DSN(testserver.App, "tx_isolation=%27READ-COMMITTED%27"))
+	parent, err := d.OpenConnector(testserver.Borrow(t, testserver.Config{Binlog: "MIXED"}).DSN(testserver.App, "tx_isolation=%27READ-COMMITTED%27"))
 	if err != nil {
 		t.Fatal(err)
 	}

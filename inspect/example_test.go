@@ -12,7 +12,7 @@ import (
 	"github.com/mysqlinit/mysqlinit/inspect"
 )
 
-// The code of docs/check.md. TestDocsCodeCompiles compares.
+// The code of docs/check.md. TestDocsCodeCompiles compares the two.
 
 func warnOfDatabase(ctx context.Context, db *sql.DB) error {
 	report, err := inspect.Session(ctx, db)
@@ -34,7 +34,7 @@ func ExampleSession() {
 	}
 }
 
-// What the DSN says, and does not say, is looked at too.
+// The report then also covers what the DSN sets and what it leaves out.
 func ExampleWithConfig() {
 	cfg, err := mysql.ParseDSN("user:password@tcp(db:3306)/app")
 	if err != nil {
@@ -51,7 +51,7 @@ func ExampleWithConfig() {
 	fmt.Println(report.Session.Isolation, report.Session.BinlogFormat)
 }
 
-// A health check that fails where something goes wrong now.
+// A health check that fails if something goes wrong now.
 func ExampleWorst() {
 	findings := []inspect.Finding{{ID: "wait-timeout", Severity: inspect.Warning}, {ID: "read-timeout-unset", Severity: inspect.Info}}
 	worst := inspect.Worst(findings)
@@ -59,7 +59,7 @@ func ExampleWorst() {
 	// Output: warning false
 }
 
-// A program's own findings among those of a report.
+// A program sorts its own findings in with those of a report.
 func ExampleSort() {
 	findings := []inspect.Finding{{ID: "not-innodb", Severity: inspect.Warning}, {ID: "our-schema-old", Severity: inspect.Error}}
 	inspect.Sort(findings)

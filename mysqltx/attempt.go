@@ -6,173 +6,120 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"iter"
-	"sync/atomic"
+
+	"github.com/mysqlinit/mysqlinit/internal/sysvar"
 )
 
-// The watch over a transaction. A server may end it under a statement whose error
-// nobody returned. Most then run what follows with autocommit (MySQL 9.7,
-// MariaDB 10.11 and 11.8), some in a new transaction (MySQL 5.6, MariaDB 10.5), and all
-// answer COMMIT with OK. With autocommit switched off it is a new transaction
-// everywhere, and can be rolled back; and a savepoint made at the beginning that is gone
-// at the end tells that it is one.
-const (
-	autocommitOff = "SET autocommit = 0"
-	autocommitOn  = "SET autocommit = 1" // commits what is open
-	sentinel      = "mysqltx_sentinel"
-)
+// How an attempt notices that its transaction is lost. An error that nobody
+// returned can have ended the transaction on the server. Most servers then run the
+// next statements with autocommit (MySQL 9.7, MariaDB 10.11 and 11.8), some run them
+// in a new transaction (MySQL 5.6, MariaDB 10.5), and all answer COMMIT with OK.
+//
+// With autocommit off, all of them begin a new transaction, which can be rolled
+// back. And if the sentinel, a savepoint that is set at the beginning, is gone at the
+// end, this has happened.
+const sentinel = "mysqltx_sentinel"
 
-// attempt is one run of a function in a transaction.
+// attempt is one run of a function in its own transaction.
 type attempt struct {
-	outer *attempt // that of another database which this one runs in, or nil
-	db    *sql.DB  // nil where that is not known
-	conn  session
-	opts  *settings
-	tx    *sql.Tx
-
-	doomed     error       // not to be committed: why a part of it could not be undone
-	suspect    error       // what has ended the transaction, should it turn out to be lost
-	committing bool        // COMMIT may have been sent
-	agreed     bool        // to running again, by WithRetryIf, after what COMMIT returned
-	clean      bool        // nothing is open on the connection
-	over       atomic.Bool // what still has its context has outlived it
+	enclosing // what calls inside the function see
+	settings  *settings
+	conn      session
+	state     state
 }
 
-type attemptKey struct{}
+// state is what is known about the transaction on an attempt's connection.
+type state int
 
-// attempts returns the attempts that a context belongs to, the innermost first.
-func attempts(ctx context.Context) iter.Seq[*attempt] {
-	return func(yield func(*attempt) bool) {
-		a, _ := ctx.Value(attemptKey{}).(*attempt)
-		for ; a != nil; a = a.outer {
-			if !a.over.Load() && !yield(a) {
-				return
-			}
-		}
-	}
-}
+const (
+	unknown    state = iota // something might be open: the connection can only be closed
+	begun                   // BEGIN succeeded, and COMMIT has not been sent
+	commitSent              // COMMIT was sent, or was about to be, and has not succeeded
+	ended                   // nothing is open
+)
 
-// attemptOn returns the attempt on db that a context belongs to, or nil.
-func attemptOn(ctx context.Context, db *sql.DB) *attempt {
-	for a := range attempts(ctx) {
-		if db != nil && a.db == db {
-			return a
-		}
+// attempt runs fn once, in a transaction on conn. If that fails, again reports
+// whether to run fn again. conn is left unchanged, or closed.
+func (s *settings) attempt(ctx context.Context, db *sql.DB, conn session, fn func(context.Context, *sql.Tx) error) (again bool, err error) {
+	a := &attempt{
+		enclosing: enclosing{outer: innermost(ctx), db: db, opts: s.tx},
+		settings:  s,
+		conn:      conn,
 	}
-	return nil
-}
-
-// attemptIn returns the attempt on whose transaction q works, or nil.
-func attemptIn(ctx context.Context, q Querier) *attempt {
-	tx := beneath[*sql.Tx](q)
-	for a := range attempts(ctx) {
-		if tx != nil && a.tx == tx {
-			return a
-		}
-	}
-	return nil
-}
-
-// doom keeps q's transaction from being committed, where it is that of a Run:
-// the function may not return the error.
-func doom(ctx context.Context, q Querier, err error) {
-	if a := attemptIn(ctx, q); a != nil && a.doomed == nil {
-		a.doomed = err
-	}
-}
-
-// suspect remembers an error that the function may not return, either. Not 1205, which
-// mostly leaves the transaction open: the function may go on, and then end it by DDL.
-func suspect(ctx context.Context, q Querier, err error) {
-	if !mayEndTransaction(err) || hasNumber(err, errLockWaitTimeout) {
-		return
-	}
-	if a := attemptIn(ctx, q); a != nil {
-		a.suspect = err
-	}
-}
-
-// once runs fn in one transaction on conn, and tells whether it may run again after
-// an error. The connection comes out of it as it went in, or closed.
-func (s *settings) once(ctx context.Context, db *sql.DB, conn session, fn func(context.Context, *sql.Tx) error) (again bool, err error) {
-	outer, _ := ctx.Value(attemptKey{}).(*attempt)
-	a := &attempt{outer: outer, db: db, conn: conn, opts: s}
 	defer a.settle(ctx)
 	returned := false
 	defer func() {
-		if !returned { // a panic, or the end of the goroutine
-			_ = a.rollback(ctx, nil, false)
+		if !returned { // a panic or runtime.Goexit
+			a.rollback(ctx, nil)
 		}
 	}()
-	err = a.run(ctx, fn)
-	again = err != nil && a.repeatable(err)
+	again, err = a.run(ctx, fn)
 	returned = true
-	if err == nil {
+	switch {
+	case err == nil:
 		return false, nil
+	case !again:
+		a.rollback(ctx, err)
+		return false, err
 	}
-	reason := a.rollback(ctx, err, again)
-	if again && reason != nil {
+	if reason := a.undo(ctx, err); reason != nil {
 		return false, &unrepeatableError{err: err, reason: reason}
 	}
-	return again, err
-}
-
-// repeatable tells whether all may run again after an error.
-func (a *attempt) repeatable(err error) bool {
-	if a.committing && isAmbiguous(err) {
-		return a.opts.idempotent
-	}
-	return a.agreed || a.opts.retryable(err)
+	return true, err
 }
 
 // run begins the transaction, runs fn and commits.
-func (a *attempt) run(ctx context.Context, fn func(context.Context, *sql.Tx) error) (err error) {
-	if a.opts.contained {
-		if _, err := a.conn.ExecContext(ctx, autocommitOff); err != nil {
-			return err
-		}
+func (a *attempt) run(ctx context.Context, fn func(context.Context, *sql.Tx) error) (again bool, err error) {
+	err = a.begin(ctx)
+	if err == nil {
+		err = fn(context.WithValue(ctx, enclosingKey{}, &a.enclosing), a.tx)
 	}
-	if a.tx, err = a.conn.BeginTx(ctx, &a.opts.tx); err != nil {
-		return err
+	if err == nil {
+		err = a.mayCommit(ctx)
 	}
-	if a.opts.watched {
-		if _, err := a.tx.ExecContext(ctx, "SAVEPOINT "+sentinel); err != nil {
-			return err
-		}
-	}
-	if err := fn(context.WithValue(ctx, attemptKey{}, a), a.tx); err != nil {
-		return err
-	}
-	switch {
-	case ctx.Err() != nil:
-		return notCommitted(ctx)
-	case a.doomed != nil && (isFinal(a.doomed) || a.opts.retryable(a.doomed)):
-		return a.doomed
-	case a.doomed != nil:
-		return fmt.Errorf("%w: %w", ErrTransactionLost, a.doomed)
-	}
-	if a.opts.watched {
-		if err := release(ctx, a.tx, sentinel); err != nil {
-			return a.explain(ctx, err)
-		}
+	if err != nil {
+		return a.settings.retryable(err), err
 	}
 	return a.commit(ctx)
 }
 
-func notCommitted(ctx context.Context) error {
-	return fmt.Errorf("mysqltx: Run did not commit: %w", endOf(ctx))
-}
-
-// endOf says why a context has ended, with its cause.
-func endOf(ctx context.Context) error {
-	if cause := context.Cause(ctx); !errors.Is(cause, ctx.Err()) {
-		return fmt.Errorf("%w: %w", ctx.Err(), cause)
+func (a *attempt) begin(ctx context.Context) (err error) {
+	if a.settings.contained {
+		if _, err := a.conn.ExecContext(ctx, sysvar.AutocommitOff); err != nil {
+			return err
+		}
 	}
-	return context.Cause(ctx)
+	if a.tx, err = a.conn.BeginTx(ctx, &a.opts); err != nil {
+		return err
+	}
+	a.state = begun
+	if a.settings.watched {
+		_, err = a.tx.ExecContext(ctx, "SAVEPOINT "+sentinel)
+	}
+	return err
 }
 
-// explain says why a transaction has been ended already, where that is an error's
-// meaning.
+// mayCommit returns an error if the transaction must not be committed although fn
+// returned nil.
+func (a *attempt) mayCommit(ctx context.Context) error {
+	switch {
+	case ctx.Err() != nil:
+		return notCommitted(ctx)
+	case a.doomed != nil && (isFinal(a.doomed) || a.settings.retryable(a.doomed)):
+		return a.doomed
+	case a.doomed != nil:
+		return fmt.Errorf("%w: %w", ErrTransactionLost, a.doomed)
+	}
+	if a.settings.watched {
+		if err := release(ctx, a.tx, sentinel); err != nil {
+			return a.explain(ctx, err)
+		}
+	}
+	return nil
+}
+
+// explain returns the reason if err only shows that the transaction has already
+// ended.
 func (a *attempt) explain(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, ErrTransactionLost) && a.suspect != nil:
@@ -185,82 +132,104 @@ func (a *attempt) explain(ctx context.Context, err error) error {
 	return errEndedByFn
 }
 
-// commit is not bounded by the context once the statement is sent, for then the
-// answer is what matters.
-func (a *attempt) commit(ctx context.Context) error {
-	a.committing = true
-	err := a.tx.Commit()
+// commit isn't bounded by the context once COMMIT is sent, because then the answer
+// is what matters.
+func (a *attempt) commit(ctx context.Context) (again bool, err error) {
+	a.state = commitSent
+	err = a.tx.Commit()
 	switch {
 	case err == nil:
-		a.clean = true
-		return nil
-	case errors.Is(err, sql.ErrTxDone): // before it was sent
-		a.committing = false
-		return a.explain(ctx, err)
-	case ctx.Err() != nil && errors.Is(err, ctx.Err()) && a.tx.Rollback() == nil: // the same
-		a.clean = true
-		return notCommitted(ctx)
-	case rolledBack(err):
-		return err
-	case number(err) != 0 && a.opts.retryIf != nil && a.opts.retryIf(err):
-		a.agreed = true
-		return err
-	}
-	return &AmbiguousCommitError{Err: err}
-}
-
-// rollback rolls back what is open after a failure. Where fn is to run again, it
-// returns the reason why it must not.
-func (a *attempt) rollback(ctx context.Context, cause error, again bool) (reason error) {
-	if a.tx == nil || a.clean { // not begun, or nobody knows; or done
-		return nil
-	}
-	lostConnection := needsOtherConnection(cause)
-	if again && a.opts.watched && !a.committing && !lostConnection && !mayEndTransaction(cause) && a.doomed == nil {
-		// Did fn end the transaction before this error?
-		if err := release(ctx, a.tx, sentinel); errors.Is(err, ErrTransactionLost) {
-			reason = err
+		a.state = ended
+		return false, nil
+	case errors.Is(err, sql.ErrTxDone): // it was not sent
+		a.state = begun
+		err = a.explain(ctx, err)
+		return a.settings.retryable(err), err
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		// database/sql returns this without sending COMMIT. Then its transaction
+		// is still there to roll back.
+		if rollbackErr := a.tx.Rollback(); rollbackErr == nil {
+			a.state = ended
+			err = notCommitted(ctx)
+			return a.settings.retryable(err), err
 		}
 	}
-	err := a.tx.Rollback()
-	done := errors.Is(err, sql.ErrTxDone)
-	switch {
-	case lostConnection || needsOtherConnection(err):
-	case err == nil:
-		a.clean = true
-	case done && (a.committing || ctx.Err() == nil):
-		// It is done for database/sql, but a COMMIT may have failed.
-		cleanup, cancel := cleanupContext(ctx)
-		defer cancel()
-		_, err := a.conn.ExecContext(cleanup, "ROLLBACK")
-		a.clean = err == nil
+	return a.settings.judgeCommit(err)
+}
+
+// undo rolls everything back, so that fn can run again after cause. It returns the
+// reason if fn must not: if something that fn did stays.
+func (a *attempt) undo(ctx context.Context, cause error) (reason error) {
+	if !a.mayBeOpen() {
+		return nil
 	}
-	// Otherwise the context has ended, and database/sql rolls back when the statements
-	// that still run have ended: nothing that is sent here comes surely after them.
-	if done && !a.committing && ctx.Err() == nil {
+	lost := a.lostBefore(ctx, cause)
+	switch endedByFn := a.rollback(ctx, cause); {
+	case endedByFn:
 		return errEndedByFn
-	}
-	if again && a.clean && reason == nil {
+	case lost:
+		return ErrTransactionLost
+	case a.state == ended:
 		cleanup, cancel := cleanupContext(ctx)
 		defer cancel()
 		if err := wholly(cleanup, a.conn); errors.Is(err, errMixed) {
-			reason = errMixed
+			return errMixed
 		}
 	}
-	return reason
+	return nil
 }
 
-// settle leaves the connection to the next user as it was, and closes one that
-// cannot be.
-func (a *attempt) settle(ctx context.Context) {
-	a.over.Store(true)
-	if a.clean && a.opts.contained {
+// lostBefore reports whether the transaction had ended before the error that fn
+// returned.
+func (a *attempt) lostBefore(ctx context.Context, err error) bool {
+	if !a.settings.watched || a.state != begun || a.doomed != nil || mayEndTransaction(err) || needsOtherConnection(err) {
+		return false
+	}
+	return errors.Is(release(ctx, a.tx, sentinel), ErrTransactionLost)
+}
+
+func (a *attempt) mayBeOpen() bool { return a.state == begun || a.state == commitSent }
+
+// rollback rolls back whatever is open after a failure. It reports whether fn had
+// ended the transaction itself.
+func (a *attempt) rollback(ctx context.Context, cause error) (endedByFn bool) {
+	if !a.mayBeOpen() {
+		return false
+	}
+	sent := a.state == commitSent
+	a.state = unknown
+	err := a.tx.Rollback()
+	done := errors.Is(err, sql.ErrTxDone)
+	endedByFn = done && !sent && ctx.Err() == nil
+	switch {
+	case needsOtherConnection(cause) || needsOtherConnection(err):
+		return endedByFn
+	case endedByFn, done && sent:
+		// database/sql considers it done, but it can be open if a COMMIT failed.
 		cleanup, cancel := cleanupContext(ctx)
 		defer cancel()
-		_, err := a.conn.ExecContext(cleanup, autocommitOn)
-		a.clean = err == nil
+		_, err = a.conn.ExecContext(cleanup, "ROLLBACK")
+	case done:
+		// The context has ended. database/sql rolls back when the statements that
+		// still run have ended. A statement sent from here might run before that.
 	}
-	if !a.clean {
-		_ = a.conn.Raw(func(any) error { return driver.ErrBadConn }) // which closes it
+	if err == nil {
+		a.state = ended
+	}
+	return endedByFn
+}
+
+// settle restores the connection's autocommit, or closes the connection.
+func (a *attempt) settle(ctx context.Context) {
+	a.over.Store(true)
+	if a.state == ended && a.settings.contained {
+		cleanup, cancel := cleanupContext(ctx)
+		defer cancel()
+		if _, err := a.conn.ExecContext(cleanup, sysvar.AutocommitOn); err != nil {
+			a.state = unknown
+		}
+	}
+	if a.state != ended {
+		_ = a.conn.Raw(func(any) error { return driver.ErrBadConn }) // closes it
 	}
 }

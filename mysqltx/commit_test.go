@@ -16,41 +16,51 @@ import (
 	"github.com/mysqlinit/mysqlinit/mysqltx"
 )
 
-// cutter is a proxy that loses the connection around a statement, or answers in
-// the server's place, as often as it is told to.
-type cutter struct {
-	addr      string
-	statement string
-	executed  bool   // the server gets the statement, and only its answer is lost
-	answer    uint16 // the number of an error to answer with instead of cutting
-	cuts      atomic.Int32
+// cut is what a cutter does at a statement: it loses the connection, or answers in the
+// server's place.
+type cut struct {
+	statement string // or a part of one
+	times     int32  // how often; afterwards the statement goes through
+	executed  bool   // lose the connection only after the server has executed the statement
+	answer    uint16 // answer with an error of this number instead of losing the connection
 }
 
-func (c *cutter) open(t *testing.T) *sql.DB {
+// cutter is a proxy before a database's server that makes a cut.
+type cutter struct {
+	cut
+	db   database
+	addr string
+	left atomic.Int32 // how often it will still cut
+}
+
+func startCutter(t *testing.T, d database, what cut) *cutter {
 	t.Helper()
-	return openDSN(t, "root@tcp("+c.addr+")/test?interpolateParams=true")
+	listener, err := testserver.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cutter{cut: what, db: d, addr: listener.Addr().String()}
+	c.left.Store(what.times)
+	var serving sync.WaitGroup
+	t.Cleanup(func() {
+		_ = listener.Close()
+		serving.Wait()
+	})
+	serving.Go(func() { testserver.Serve(listener, func(client net.Conn) { c.serve(client, d.Addr) }) })
+	return c
+}
+
+// open opens a pool with the plain driver, through the proxy, which sees the statements
+// with their arguments.
+func (c *cutter) open(t *testing.T, params string) *sql.DB {
+	t.Helper()
+	return openDSN(t, c.db.dsn(testserver.Root, c.addr, "interpolateParams=true&"+params))
 }
 
 // errorPacket is the answer to a statement that failed.
 func errorPacket(number uint16) []byte {
 	payload := append([]byte{0xff, byte(number), byte(number >> 8)}, "#HY000made up"...)
 	return append([]byte{byte(len(payload)), 0, 0, 1}, payload...)
-}
-
-func newCutter(t *testing.T, server, statement string, executed bool, cuts int32) *cutter {
-	listener, err := testserver.Listen()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &cutter{addr: listener.Addr().String(), statement: statement, executed: executed}
-	c.cuts.Store(cuts)
-	var serving sync.WaitGroup
-	t.Cleanup(func() {
-		_ = listener.Close()
-		serving.Wait()
-	})
-	serving.Go(func() { testserver.Serve(listener, func(client net.Conn) { c.serve(client, server) }) })
-	return c
 }
 
 func (c *cutter) serve(client net.Conn, addr string) {
@@ -79,7 +89,7 @@ func (c *cutter) serve(client net.Conn, addr string) {
 		for answer := range answers {
 			if losing.Load() {
 				close(lost)
-				for range answers { // until the server is gone too
+				for range answers { // until the server closes the connection
 				}
 				return
 			}
@@ -92,7 +102,7 @@ func (c *cutter) serve(client net.Conn, addr string) {
 		if err != nil {
 			return
 		}
-		cut := bytes.Contains(buffer[:n], []byte(c.statement)) && c.cuts.Add(-1) >= 0
+		cut := bytes.Contains(buffer[:n], []byte(c.statement)) && c.left.Add(-1) >= 0
 		if cut && c.answer != 0 {
 			_, _ = client.Write(errorPacket(c.answer))
 			continue
@@ -112,8 +122,8 @@ func (c *cutter) serve(client net.Conn, addr string) {
 }
 
 func TestConnectionLost(t *testing.T) {
-	onBoth(t, testserver.Config{}, func(t *testing.T, s *testserver.Server) {
-		direct := open(t, s, "")
+	onBoth(t, func(t *testing.T, d database) {
+		direct := d.open(t, "")
 		for _, test := range []struct {
 			name      string
 			statement string
@@ -134,8 +144,8 @@ func TestConnectionLost(t *testing.T) {
 		} {
 			t.Run(test.name, func(t *testing.T) {
 				testserver.Exec(t, direct, "DELETE FROM mysqltx_log WHERE id > 2")
-				proxy := newCutter(t, s.Addr, test.statement, test.executed, 1)
-				db := proxy.open(t)
+				proxy := startCutter(t, d, cut{statement: test.statement, times: 1, executed: test.executed})
+				db := proxy.open(t, "")
 				calls := 0
 				err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
 					calls++
@@ -148,7 +158,7 @@ func TestConnectionLost(t *testing.T) {
 				if ambiguous && mysqltx.IsRetryable(err) {
 					t.Error("it counts as retryable")
 				}
-				if proxy.cuts.Load() >= 1 {
+				if proxy.left.Load() >= 1 {
 					t.Error("the connection was not cut")
 				}
 				wantCount(t, direct, "mysqltx_log WHERE id > 2", test.rows)
@@ -157,11 +167,10 @@ func TestConnectionLost(t *testing.T) {
 	})
 }
 
-// GetOrCreate outside a transaction, whose own COMMIT is cut.
+// Outside a transaction, GetOrCreate loses the connection in its own COMMIT.
 func TestGetOrCreateLosesItsCommit(t *testing.T) {
-	onBoth(t, testserver.Config{}, func(t *testing.T, s *testserver.Server) {
-		proxy := newCutter(t, s.Addr, "COMMIT", true, 1)
-		db := proxy.open(t)
+	onBoth(t, func(t *testing.T, d database) {
+		db := startCutter(t, d, cut{statement: "COMMIT", times: 1, executed: true}).open(t, "")
 		_, created, err := mysqltx.GetOrCreate(t.Context(), db, getID("ann"), insertUser("ann"))
 		if _, ambiguous := errors.AsType[*mysqltx.AmbiguousCommitError](err); !ambiguous || created {
 			t.Errorf("created %v, %v", created, err)
@@ -174,8 +183,8 @@ func TestGetOrCreateLosesItsCommit(t *testing.T) {
 
 // The context ends while the server works on COMMIT.
 func TestCommitOutlivesTheContext(t *testing.T) {
-	onBoth(t, testserver.Config{}, func(t *testing.T, s *testserver.Server) {
-		db := open(t, s, "")
+	onBoth(t, func(t *testing.T, d database) {
+		db := d.open(t, "")
 		locker, err := db.Conn(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -194,9 +203,10 @@ func TestCommitOutlivesTheContext(t *testing.T) {
 			})
 		}()
 		<-committing
-		awaitState(t, db, "Waiting for %lock")
+		awaitCommitState(t, db, "Waiting for %lock")
 		cancel()
-		// database/sql must not have seen that by accident: a rollback would come at once.
+		// If database/sql had seen that before COMMIT was sent, it would roll back at
+		// once.
 		select {
 		case err := <-result:
 			t.Fatalf("Run returned before the answer: %v", err)
@@ -210,7 +220,8 @@ func TestCommitOutlivesTheContext(t *testing.T) {
 	})
 }
 
-func awaitState(t *testing.T, db *sql.DB, like string) {
+// awaitCommitState returns when a session is in COMMIT, in a state like this.
+func awaitCommitState(t *testing.T, db *sql.DB, like string) {
 	t.Helper()
 	for range 5000 {
 		if count(t, db, "information_schema.processlist WHERE info = 'COMMIT' AND state LIKE '"+like+"'") > 0 {
@@ -221,12 +232,12 @@ func awaitState(t *testing.T, db *sql.DB, like string) {
 	t.Fatal("nobody waits in COMMIT")
 }
 
-// What the server answers to COMMIT may say that it was rolled back: under FLUSH
-// TABLES WITH READ LOCK when lock_wait_timeout is over.
+// The server can answer COMMIT with an error after which nothing is committed: under
+// FLUSH TABLES WITH READ LOCK, after lock_wait_timeout.
 func TestCommitRefused(t *testing.T) {
-	onBoth(t, testserver.Config{}, func(t *testing.T, s *testserver.Server) {
-		db := open(t, s, "lock_wait_timeout=1")
-		locker, err := open(t, s, "").Conn(t.Context())
+	onBoth(t, func(t *testing.T, d database) {
+		db := d.open(t, "lock_wait_timeout=1")
+		locker, err := d.open(t, "").Conn(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -250,12 +261,11 @@ func TestCommitRefused(t *testing.T) {
 	})
 }
 
-// What the server may answer to COMMIT. It has not got it: the transaction is open
-// until Run rolls it back.
+// The server's possible answers to COMMIT. The server doesn't get this COMMIT, so the
+// transaction is open until Run rolls it back.
 func TestAnswersToCommit(t *testing.T) {
-	s := testserver.New(t, testserver.Config{})
-	direct := open(t, s, "")
-	setUp(t, direct)
+	d := onMariaDB(t)
+	direct := d.open(t, "")
 	again := mysqltx.WithRetryIf(func(err error) bool { return number(err) == 9007 })
 	for answer, want := range map[uint16]struct {
 		calls     int
@@ -263,13 +273,11 @@ func TestAnswersToCommit(t *testing.T) {
 	}{
 		1213: {2, false}, 3101: {2, false}, 1020: {2, false}, 1205: {2, false}, 1047: {2, false}, 4031: {2, false}, 9007: {2, false},
 		3100: {1, false}, 1197: {1, false}, 1290: {1, false}, 1792: {1, false}, 1836: {1, false},
-		1180: {1, true}, // but for a deadlock, which the matrix shows
+		1180: {1, true}, // unless its text shows a deadlock, as TestYielded and the matrix have it
 		1317: {1, true}, 1053: {1, true}, 1105: {1, true},
 	} {
 		testserver.Exec(t, direct, "DELETE FROM mysqltx_log WHERE id > 2")
-		proxy := newCutter(t, s.Addr, "COMMIT", false, 1)
-		proxy.answer = answer
-		db := proxy.open(t)
+		db := startCutter(t, d, cut{statement: "COMMIT", times: 1, answer: answer}).open(t, "")
 		db.SetMaxOpenConns(1)
 		calls := 0
 		err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
@@ -280,15 +288,15 @@ func TestAnswersToCommit(t *testing.T) {
 		if calls != want.calls || ambiguous != want.ambiguous || (err == nil) != (calls == 2) || err != nil && number(err) != answer {
 			t.Errorf("%d: %d calls, %v", answer, calls, err)
 		}
-		testserver.Exec(t, db, "BEGIN", "COMMIT") // which would commit what is still open
+		testserver.Exec(t, db, "BEGIN", "COMMIT") // would commit what is still open
 		wantCount(t, direct, "mysqltx_log WHERE id > 2", calls-1)
 	}
 }
 
-// MySQL says in the place of COMMIT's answer that it had closed the connection before.
+// If MySQL has closed an idle connection, it reports that in place of COMMIT's answer.
 func TestIdleBeforeCommit(t *testing.T) {
-	onBoth(t, testserver.Config{}, func(t *testing.T, s *testserver.Server) {
-		db, direct := open(t, s, ""), open(t, s, "")
+	onBoth(t, func(t *testing.T, d database) {
+		db, direct := d.open(t, ""), d.open(t, "")
 		calls := 0
 		err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
 			calls++
@@ -301,7 +309,7 @@ func TestIdleBeforeCommit(t *testing.T) {
 				return err
 			}
 			for count(t, direct, fmt.Sprintf("information_schema.processlist WHERE id = %d", id)) > 0 {
-				time.Sleep(50 * time.Millisecond)
+				time.Sleep(20 * time.Millisecond)
 			}
 			return nil
 		}, mysqltx.WithSentinel(false))
@@ -312,46 +320,42 @@ func TestIdleBeforeCommit(t *testing.T) {
 	})
 }
 
-// rejectReadOnly makes the driver close the connection where COMMIT is refused.
-func TestCommitRejectedAsReadOnly(t *testing.T) {
-	s := testserver.New(t, testserver.Config{})
-	setUp(t, open(t, s, ""))
-	proxy := newCutter(t, s.Addr, "COMMIT", false, 1)
-	proxy.answer = 1836
-	db := openDSN(t, "root@tcp("+proxy.addr+")/test?rejectReadOnly=true")
-	calls := 0
-	err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
-		calls++
-		return write(ctx, tx, "entry")
-	})
-	if calls != 2 || err != nil {
-		t.Errorf("%d calls, %v", calls, err)
+// If nobody knows what an answer has left open, Run closes the connection, and the
+// pool's next one is clean.
+func TestDoubtfulConnectionIsClosed(t *testing.T) {
+	d := onMariaDB(t)
+	for _, test := range []struct {
+		name   string
+		cut    cut
+		params string
+		calls  int
+	}{
+		{"COMMIT is refused, and rejectReadOnly makes the driver close the connection", cut{statement: "COMMIT", times: 1, answer: 1836}, "rejectReadOnly=true", 2},
+		{"the session cannot be restored", cut{statement: "SET autocommit = 1", times: 1, answer: 1317}, "", 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			testserver.Exec(t, d.open(t, ""), "DELETE FROM mysqltx_log WHERE id > 2")
+			db := startCutter(t, d, test.cut).open(t, test.params)
+			db.SetMaxOpenConns(1)
+			calls := 0
+			err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+				calls++
+				return write(ctx, tx, "entry")
+			})
+			if calls != test.calls || err != nil {
+				t.Errorf("%d calls, %v", calls, err)
+			}
+			wantCount(t, db, "mysqltx_log WHERE id > 2 AND @@autocommit", 1)
+		})
 	}
-	wantCount(t, db, "mysqltx_log WHERE id > 2", 1)
 }
 
-// A session that cannot be put in order is closed.
-func TestSessionThatCannotBeRestored(t *testing.T) {
-	s := testserver.New(t, testserver.Config{})
-	setUp(t, open(t, s, ""))
-	proxy := newCutter(t, s.Addr, "SET autocommit = 1", false, 1)
-	proxy.answer = 1317
-	db := proxy.open(t)
-	db.SetMaxOpenConns(1)
-	if err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error { return write(ctx, tx, "entry") }); err != nil {
-		t.Error(err)
-	}
-	wantCount(t, db, "mysqltx_log WHERE id > 2 AND @@autocommit", 1)
-}
-
-// Where the connection is lost between the duplicate key and the locking read, the
-// duplicate key is not what went wrong.
+// The connection is lost between the duplicate key and the locking read. The error
+// must not be the duplicate key.
 func TestConnectionLostAfterTheDuplicateKey(t *testing.T) {
-	s := testserver.New(t, testserver.Config{})
-	direct := open(t, s, "")
-	setUp(t, direct)
-	proxy := newCutter(t, s.Addr, "ROLLBACK TO", false, 2)
-	db := proxy.open(t)
+	d := onMariaDB(t)
+	direct := d.open(t, "")
+	db := startCutter(t, d, cut{statement: "ROLLBACK TO", times: 2}).open(t, "")
 	race := func(email string) func(context.Context, mysqltx.Querier) (int64, error) {
 		return func(ctx context.Context, q mysqltx.Querier) (int64, error) {
 			testserver.Exec(t, direct, "INSERT IGNORE INTO mysqltx_users (email) VALUES ('"+email+"')")
@@ -375,15 +379,12 @@ func TestConnectionLostAfterTheDuplicateKey(t *testing.T) {
 	}
 }
 
-// A COMMIT that is rolled back after create succeeded, and a row that another has
-// created by then: it is theirs.
+// create succeeds and its COMMIT is rolled back. By the next attempt somebody else has
+// created the row, so created must be false.
 func TestCreatedIsOfTheLastAttempt(t *testing.T) {
-	s := testserver.New(t, testserver.Config{})
-	direct := open(t, s, "")
-	setUp(t, direct)
-	proxy := newCutter(t, s.Addr, "COMMIT", false, 1)
-	proxy.answer = 1213
-	db := proxy.open(t)
+	d := onMariaDB(t)
+	direct := d.open(t, "")
+	db := startCutter(t, d, cut{statement: "COMMIT", times: 1, answer: 1213}).open(t, "")
 	gets := 0
 	get := func(ctx context.Context, q mysqltx.Querier, lock string) (int64, error) {
 		if gets++; gets == 3 { // the first of the second attempt

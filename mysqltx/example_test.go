@@ -13,14 +13,14 @@ import (
 	"github.com/mysqlinit/mysqlinit/mysqltx"
 )
 
-// The code of docs/get-or-create.md. TestDocsCodeCompiles compares.
+// The code of docs/get-or-create.md. TestDocsCodeCompiles compares the two.
 
 var (
 	ctx = context.Background()
 	db  *sql.DB
 )
 
-// A User is a row of users, in which email is unique.
+// A User is a row of the table users, whose email is unique.
 type User struct {
 	ID    int64
 	Email string
@@ -101,13 +101,13 @@ func ExampleWithOnRetry() {
 }
 
 func ExampleWithAttempts() {
-	err := mysqltx.Run(ctx, db, move, mysqltx.WithAttempts(3)) // then the last error, as it was
+	err := mysqltx.Run(ctx, db, move, mysqltx.WithAttempts(3)) // then the last error, unchanged
 	if mysqltx.IsRetryable(err) {
 		slog.WarnContext(ctx, "the accounts are busy", "err", err)
 	}
 }
 
-// A report whose queries belong together.
+// All queries of a report read the same snapshot.
 func ExampleWithIsolation() {
 	var users, orders int
 	err := mysqltx.Run(ctx, db, func(ctx context.Context, tx *sql.Tx) error {
@@ -130,8 +130,8 @@ func ExampleWithReadOnly() {
 	}
 }
 
-// Setting a value twice does no harm, so a connection lost during COMMIT is
-// no reason to stop.
+// Setting a value twice does no harm, so Run can go on if the connection is lost during
+// COMMIT.
 func ExampleWithIdempotent() {
 	err := mysqltx.Run(ctx, db, func(ctx context.Context, tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, "UPDATE users SET email = 'ann@example.com' WHERE id = 1")
@@ -142,7 +142,7 @@ func ExampleWithIdempotent() {
 	}
 }
 
-// TiDB has a number of its own for a write conflict.
+// TiDB has its own error number for a write conflict.
 func ExampleWithRetryIf() {
 	writeConflict := func(err error) bool {
 		serverErr, ok := errors.AsType[*mysql.MySQLError](err)
@@ -153,8 +153,8 @@ func ExampleWithRetryIf() {
 	}
 }
 
-// The function returns every error that it gets, and no cluster is in play:
-// four round trips less.
+// The function returns every error that it gets, and the server isn't part of a cluster.
+// This saves four round trips.
 func ExampleWithSentinel() {
 	if err := mysqltx.Run(ctx, db, move, mysqltx.WithSentinel(false)); err != nil {
 		log.Fatal(err)
@@ -183,7 +183,7 @@ func ExampleIsRetryable() {
 	// false
 }
 
-// Create collides with the key of another column than get looks at.
+// create collides with a key that get doesn't look at.
 func ExampleConflictError() {
 	_, _, err := getOrCreateUser(ctx, db, "ann@example.com")
 	if conflict, ok := errors.AsType[*mysqltx.ConflictError](err); ok {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
@@ -12,21 +13,21 @@ import (
 
 func getNothing(context.Context, mysqltx.Querier, string) (int64, error) { return 0, sql.ErrNoRows }
 
-// Types that embed database/sql's, as sqlx has them, and one that hides what it is.
+// Types that embed database/sql's, as sqlx's do, and one that hides what it is.
 type (
 	wrappedDB   struct{ *sql.DB }
 	store       struct{ *wrappedDB } // as programs embed sqlx.DB
 	wrappedConn struct{ *sql.Conn }
 	wrappedTx   struct{ *sql.Tx }
 	hidden      struct{ mysqltx.Querier }
-	tagged      struct { // not comparable
+	tagged      struct { // cannot be compared with ==
 		*sql.Conn
 		tags []string
 	}
 )
 
-// onEach runs a test on all that a Querier may be, and says whether it is in a
-// transaction, in which an entry of the log has been written.
+// onEach runs a test on each kind of Querier. inTransaction reports whether the Querier is
+// in a transaction; then an entry, "before", has been written to the log in it.
 func onEach(t *testing.T, db *sql.DB, test func(t *testing.T, q mysqltx.Querier, inTransaction bool)) {
 	t.Run("DB", func(t *testing.T) { test(t, db, false) })
 	t.Run("wrapped DB", func(t *testing.T) { test(t, wrappedDB{db}, false) })
@@ -72,42 +73,49 @@ func onEach(t *testing.T, db *sql.DB, test func(t *testing.T, q mysqltx.Querier,
 	}
 }
 
-// Every Querier, with the row there, not there, and created by another between
-// the get and the create, which is the race.
+// Each Querier, with the row there, not there, and created by somebody else between the
+// get and the create, which is the race.
 func TestGetOrCreate(t *testing.T) {
-	onBoth(t, testserver.Config{}, func(t *testing.T, s *testserver.Server) {
-		db, other := open(t, s, ""), open(t, s, "")
+	onBoth(t, func(t *testing.T, d database) {
+		db, other := d.open(t, ""), d.open(t, "")
+		subtest := 0
 		onEach(t, db, func(t *testing.T, q mysqltx.Querier, inTransaction bool) {
+			// A deleted row that the server has not purged yet makes an INSERT of the same
+			// key lock the gap before it. So each subtest has its own keys.
+			subtest++
+			own := func(email string) string { return fmt.Sprint(email, subtest) }
 			testserver.Exec(t, other, "DELETE FROM mysqltx_users")
 			want := func(email string, create func(context.Context, mysqltx.Querier) (int64, error), wantCreated bool) {
 				t.Helper()
 				id, created, err := mysqltx.GetOrCreate(t.Context(), q, getID(email), create)
 				row, rowErr := getID(email)(t.Context(), q, "")
-				if rowErr != nil { // created by another, at REPEATABLE READ
+				if rowErr != nil { // created by the other, at REPEATABLE READ
 					row, rowErr = getID(email)(t.Context(), q, " LOCK IN SHARE MODE")
 				}
 				if id != row || created != wantCreated || err != nil || rowErr != nil {
 					t.Errorf("%s: id %d, want %d; created %v, %v, %v", email, id, row, created, err, rowErr)
 				}
 			}
-			testserver.Exec(t, other, "INSERT INTO mysqltx_users (email) VALUES ('there')")
-			want("there", insertUser("there"), false)
-			want("new", insertUser("new"), true)
-			want("new", insertUser("new"), false)
-			raced := false
-			want("raced", func(ctx context.Context, q mysqltx.Querier) (int64, error) {
-				if !raced {
-					raced = true
-					testserver.Exec(t, other, "INSERT INTO mysqltx_users (email) VALUES ('raced')")
+			there, fresh, raced := own("there"), own("new"), own("raced")
+			insert := func(email string) string { return "INSERT INTO mysqltx_users (email) VALUES ('" + email + "')" }
+			testserver.Exec(t, other, insert(there))
+			want(there, insertUser(there), false)
+			want(fresh, insertUser(fresh), true)
+			want(fresh, insertUser(fresh), false)
+			lost := false
+			want(raced, func(ctx context.Context, q mysqltx.Querier) (int64, error) {
+				if !lost {
+					lost = true
+					testserver.Exec(t, other, insert(raced))
 				}
 				// What create did before the duplicate key is undone.
 				if err := write(ctx, q, "half"); err != nil {
 					return 0, err
 				}
-				return insertUser("raced")(ctx, q)
+				return insertUser(raced)(ctx, q)
 			}, false)
 			wantCount(t, q, "mysqltx_log WHERE entry = 'half'", 0)
-			if inTransaction { // which goes on, with what it did before
+			if inTransaction { // it goes on, with what it did before
 				wantCount(t, q, "mysqltx_log WHERE entry = 'before'", 1)
 				wantCount(t, other, "mysqltx_log WHERE entry = 'before'", 0)
 				wantCount(t, other, "mysqltx_users", 2)
@@ -119,8 +127,7 @@ func TestGetOrCreate(t *testing.T) {
 }
 
 func TestGetOrCreateBadInput(t *testing.T) {
-	db := openDSN(t, testserver.AnyDSN(t))
-	setUp(t, db)
+	db := openDSN(t, anyDSN(t))
 	testserver.Exec(t, db, "INSERT INTO mysqltx_users (email, phone) VALUES ('ann', '112')")
 	other := errors.New("no such host")
 	calls := 0
@@ -184,7 +191,7 @@ func TestGetOrCreateBadInput(t *testing.T) {
 	wantText(t, err, "two functions")
 }
 
-// create ends the transaction by DDL and inserts the row after it.
+// create ends the transaction with DDL, and then inserts the row, or collides with one.
 func TestGetOrCreateWithDDL(t *testing.T) {
 	db := newDB(t)
 	db.SetMaxOpenConns(0)
@@ -210,7 +217,7 @@ func TestGetOrCreateWithDDL(t *testing.T) {
 	})
 }
 
-// A row that is deleted between the duplicate key and the locking read.
+// The row is deleted between the duplicate key and the locking read.
 func TestRowDeletedInBetween(t *testing.T) {
 	db := newDB(t)
 	db.SetMaxOpenConns(0)
@@ -219,7 +226,7 @@ func TestRowDeletedInBetween(t *testing.T) {
 		calls := 0
 		_, created, err := mysqltx.GetOrCreate(ctx, tx,
 			func(ctx context.Context, q mysqltx.Querier, lock string) (int64, error) {
-				if calls < 2 { // as if it were deleted, and there again, each time
+				if calls < 2 { // as if the row were deleted in between, and there again at the create
 					return 0, sql.ErrNoRows
 				}
 				return getID("ann")(ctx, q, lock)
@@ -241,14 +248,14 @@ func TestRowDeletedInBetween(t *testing.T) {
 	wantCount(t, db, "mysqltx_users", 1)
 }
 
-// A create that gets or creates what its row refers to.
+// create itself gets or creates the row that its row refers to.
 func TestSavepointsNest(t *testing.T) {
 	db := newDB(t)
 	db.SetMaxOpenConns(0)
 	onEach(t, db, func(t *testing.T, q mysqltx.Querier, _ bool) {
 		testserver.Exec(t, db, "DELETE FROM mysqltx_users", "INSERT INTO mysqltx_users (email, phone) VALUES ('ann', '112')")
 		_, created, err := mysqltx.GetOrCreate(t.Context(), q, getID("child"), func(ctx context.Context, q mysqltx.Querier) (int64, error) {
-			_, created, err := mysqltx.GetOrCreate(ctx, q, getNothing, insertUser("ann")) // fails, and is undone
+			_, created, err := mysqltx.GetOrCreate(ctx, q, getNothing, insertUser("ann")) // fails and is undone
 			if _, ok := errors.AsType[*mysqltx.ConflictError](err); !ok || created {
 				t.Errorf("created %v, %v", created, err)
 			}
@@ -264,8 +271,9 @@ func TestSavepointsNest(t *testing.T) {
 	})
 }
 
-// Within a Run, the pool means that Run's transaction; and within create, the
-// pool that GetOrCreate was given means create's. The pool has one connection: another would wait for ever.
+// Inside a Run, its pool stands for its transaction. Inside create, the pool that
+// GetOrCreate was given stands for create's transaction. The pool has one connection, so
+// a second transaction would wait forever.
 func TestThePoolWithinATransaction(t *testing.T) {
 	db := newDB(t)
 	want := errors.New("no money")
@@ -298,10 +306,10 @@ func TestThePoolWithinATransaction(t *testing.T) {
 	}
 }
 
-// A create that does not return a deadlock's error, and goes on.
+// create doesn't return the error of a deadlock, and goes on.
 func TestCreateThatSwallowsADeadlock(t *testing.T) {
-	onBoth(t, testserver.Config{}, func(t *testing.T, s *testserver.Server) {
-		db := open(t, s, "")
+	onBoth(t, func(t *testing.T, d database) {
+		db := d.open(t, "")
 		onEach(t, db, func(t *testing.T, q mysqltx.Querier, inTransaction bool) {
 			testserver.Exec(t, db, "DELETE FROM mysqltx_users")
 			calls := 0
@@ -317,18 +325,17 @@ func TestCreateThatSwallowsADeadlock(t *testing.T) {
 				t.Errorf("created %v, %d calls, %v", created, calls, err)
 			}
 			wantCount(t, db, "mysqltx_log WHERE entry = 'half'", 0)
-			if !inTransaction { // which is the caller's, who is told
+			if !inTransaction { // most servers have committed the row in the caller's own transaction
 				wantCount(t, db, "mysqltx_users", 0)
 			}
 		})
 	})
 }
 
-// The lost connection of a *sql.Conn cannot be replaced.
+// GetOrCreate cannot replace the lost connection of a *sql.Conn.
 func TestConnIsLost(t *testing.T) {
-	s := testserver.New(t, testserver.Config{})
-	db := open(t, s, "")
-	setUp(t, db)
+	d := onMariaDB(t)
+	db := d.open(t, "")
 	conn, err := db.Conn(t.Context())
 	if err != nil {
 		t.Fatal(err)

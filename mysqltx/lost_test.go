@@ -10,8 +10,8 @@ import (
 	"github.com/mysqlinit/mysqlinit/mysqltx"
 )
 
-// The tests in this file are about transactions that the server ends under a
-// function which does not notice.
+// The tests in this file are about transactions that the server ends while the function
+// doesn't notice.
 
 type runner func(ctx context.Context, db *sql.DB, fn func(context.Context, *sql.Tx) error) error
 
@@ -22,7 +22,7 @@ func run(ctx context.Context, db *sql.DB, fn func(context.Context, *sql.Tx) erro
 // losses are the ways to lose a transaction without returning an error.
 var losses = []struct {
 	name string
-	lose func(ctx context.Context, db *sql.DB, tx *sql.Tx) error // returns what is not as it should be
+	lose func(ctx context.Context, db *sql.DB, tx *sql.Tx) error // fails if the transaction isn't lost in that way
 	kept int                                                     // rows that the loss itself commits
 }{
 	{"deadlock", func(ctx context.Context, db *sql.DB, tx *sql.Tx) error {
@@ -50,12 +50,11 @@ var losses = []struct {
 }
 
 func TestRunCommitsNoHalf(t *testing.T) {
-	cfg := testserver.Config{Args: []string{"--innodb-rollback-on-timeout=ON", "--innodb-lock-wait-timeout=1"}}
-	onBoth(t, cfg, func(t *testing.T, s *testserver.Server) {
+	onBoth(t, func(t *testing.T, d database) {
 		for _, loss := range losses {
-			// half writes before and after the loss, which comes in the first call only.
+			// half writes before and after the loss, which happens in the first call only.
 			half := func(run runner) (calls, before, after int, err error) {
-				db := open(t, s, "")
+				db := d.open(t, "innodb_lock_wait_timeout=1")
 				testserver.Exec(t, db, "DELETE FROM mysqltx_log WHERE id > 2")
 				err = run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
 					err := write(ctx, tx, "before")
@@ -64,7 +63,7 @@ func TestRunCommitsNoHalf(t *testing.T) {
 					}
 					return errors.Join(err, write(ctx, tx, "after"))
 				})
-				// What is still open in a pooled session would be committed by this.
+				// This would commit what is still open in a pooled session.
 				for range 3 {
 					tx, err := db.BeginTx(t.Context(), nil)
 					if err != nil {
@@ -76,7 +75,7 @@ func TestRunCommitsNoHalf(t *testing.T) {
 						t.Errorf("a session comes back with autocommit %d, %v", autocommit, err)
 					}
 				}
-				direct := open(t, s, "")
+				direct := d.open(t, "")
 				return calls, count(t, direct, "mysqltx_log WHERE entry = 'before'"), count(t, direct, "mysqltx_log WHERE entry = 'after'"), err
 			}
 			t.Run(loss.name, func(t *testing.T) {
@@ -100,10 +99,10 @@ func TestRunCommitsNoHalf(t *testing.T) {
 	})
 }
 
-// Where a nested call saw why the transaction was lost, the outer Run knows.
+// If a nested call saw why the transaction was lost, the outer Run knows it, and retries.
 func TestRunKnowsACauseThatIsNotReturned(t *testing.T) {
-	onBoth(t, testserver.Config{}, func(t *testing.T, s *testserver.Server) {
-		db := open(t, s, "")
+	onBoth(t, func(t *testing.T, d database) {
+		db := d.open(t, "")
 		for name, nested := range map[string]func(ctx context.Context, tx *sql.Tx) error{
 			"Run": func(ctx context.Context, _ *sql.Tx) error {
 				return mysqltx.Run(ctx, db, func(ctx context.Context, tx *sql.Tx) error { return loseDeadlock(ctx, db, tx) })
@@ -156,8 +155,7 @@ func TestRunKnowsACauseThatIsNotReturned(t *testing.T) {
 
 // On MariaDB 11.6 and later, at REPEATABLE READ, 1020 ends the transaction.
 func TestRecordChanged(t *testing.T) {
-	db := openDSN(t, testserver.AnyDSN(t))
-	setUp(t, db)
+	db := openDSN(t, anyDSN(t))
 	race := func(run runner) (calls, committed int, err error) {
 		testserver.Exec(t, db, "DELETE FROM mysqltx_users", "DELETE FROM mysqltx_log WHERE id > 2")
 		err = run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
@@ -173,14 +171,14 @@ func TestRecordChanged(t *testing.T) {
 				return errors.Join(err, insertErr)
 			}
 			if number(insertErr) == 1020 {
-				return errors.Join(err, write(ctx, tx, "after")) // the fault that is tested
+				return errors.Join(err, write(ctx, tx, "after")) // the fault under test: 1020 isn't returned
 			}
 			return errors.Join(err, insertErr)
 		})
 		return calls, count(t, db, "mysqltx_log WHERE id > 2"), err
 	}
 	if _, _, err := race(plainLoop); number(err) == 1062 {
-		t.Skip("this server answers 1062, as all but MariaDB 11.6 and later; the matrix has one")
+		t.Skip("this server answers 1062, as all do except MariaDB 11.6 and later; the matrix has one of those")
 	}
 	if _, committed, err := race(plainLoop); committed != 1 || err != nil {
 		t.Errorf("the plain loop committed %d rows and returned %v; it is here to show what goes wrong", committed, err)

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/mysqlinit/mysqlinit/internal/sysvar"
 )
 
-// DefaultAttempts is how often [Run] runs a function at most, the first time
-// included, without [WithAttempts]. The waits between them add up to about eight
-// seconds on average, and to seventeen at most.
+// DefaultAttempts is how often [Run] runs a function at most, including the first
+// time. [WithAttempts] changes it. The waits between the attempts add up to about
+// eight seconds on average, and to seventeen at most.
 const DefaultAttempts = 15
 
 // Option changes how [Run] works.
@@ -20,17 +22,17 @@ type settings struct {
 	attempts   int
 	tx         sql.TxOptions
 	contained  bool // autocommit is off, so that what follows a lost transaction is not committed
-	watched    bool // a savepoint tells whether the transaction was lost
+	watched    bool // a savepoint shows whether the transaction was lost
 	idempotent bool
 	retryIf    func(error) bool
 	onRetry    func(context.Context, Retry)
 }
 
-// Retry is what a hook of [WithOnRetry] is told.
+// Retry describes a retry to a hook of [WithOnRetry].
 type Retry struct {
-	Attempt int           // the one that failed; the first is 1
-	Err     error         // what it failed with
-	Wait    time.Duration // until the next
+	Attempt int           // the number of the attempt that failed; the first is 1
+	Err     error         // its error
+	Wait    time.Duration // the wait before the next attempt
 }
 
 func newSettings(opts []Option) (*settings, error) {
@@ -44,33 +46,33 @@ func newSettings(opts []Option) (*settings, error) {
 	return s, errors.Join(errs...)
 }
 
-// WithAttempts sets how often the function may run, the first time included.
-// The default is [DefaultAttempts]; 1 means never again; less is an error.
+// WithAttempts sets how often the function can run, including the first time. The
+// default is [DefaultAttempts]. 1 means no retry; less than 1 is an error.
 func WithAttempts(n int) Option {
 	return func(s *settings) error {
 		if n < 1 {
-			return fmt.Errorf("mysqltx: WithAttempts(%d): give 1 or more; without it there are up to %d", n, DefaultAttempts)
+			return fmt.Errorf("mysqltx: WithAttempts(%d): want 1 or more; the default is %d", n, DefaultAttempts)
 		}
 		s.attempts = n
 		return nil
 	}
 }
 
-// WithIsolation sets the transaction's isolation level, which costs a round
-// trip each time. The default, [sql.LevelDefault], leaves the session's.
-// A level that MySQL does not have is an error.
+// WithIsolation sets the transaction's isolation level. This costs an extra round
+// trip for each transaction. The default, [sql.LevelDefault], keeps the session's
+// level. A level that MySQL doesn't have is an error.
 func WithIsolation(level sql.IsolationLevel) Option {
 	return func(s *settings) error {
-		switch level {
-		case sql.LevelDefault, sql.LevelReadUncommitted, sql.LevelReadCommitted, sql.LevelRepeatableRead, sql.LevelSerializable:
-			s.tx.Isolation = level
-			return nil
+		if level != sql.LevelDefault && sysvar.LevelName(level) == "" {
+			return fmt.Errorf("mysqltx: WithIsolation(%v): want Read Uncommitted, Read Committed, Repeatable Read or Serializable", level)
 		}
-		return fmt.Errorf("mysqltx: WithIsolation(%v): MySQL has Read Uncommitted, Read Committed, Repeatable Read and Serializable", level)
+		s.tx.Isolation = level
+		return nil
 	}
 }
 
-// WithReadOnly makes the transaction read-only: the server refuses writes (1792).
+// WithReadOnly makes the transaction read-only: the server refuses writes with error
+// 1792.
 func WithReadOnly(on bool) Option {
 	return func(s *settings) error {
 		s.tx.ReadOnly = on
@@ -78,13 +80,13 @@ func WithReadOnly(on bool) Option {
 	}
 }
 
-// WithSentinel switches the watch over the transaction off, and on, which is
-// the default. It sees that the server has ended the transaction under a function
-// that did not return the error that told so, and keeps what the function wrote
-// afterwards from being committed. It costs four round trips a transaction.
+// WithSentinel switches the watch over the transaction on or off; the default is on.
+// If the server has ended the transaction, and the function did not return the error
+// that showed it, the watch notices, and nothing that the function wrote afterwards is
+// committed. The watch costs four round trips a transaction.
 //
-// It sets autocommit to 0 for the transaction and to 1 after it; sessions that
-// are to have autocommit 0 themselves need WithSentinel(false).
+// It sets autocommit to 0 for the transaction, and to 1 after it. If your sessions
+// need autocommit 0 themselves, use WithSentinel(false).
 func WithSentinel(on bool) Option {
 	return func(s *settings) error {
 		s.contained, s.watched = on, on
@@ -92,9 +94,9 @@ func WithSentinel(on bool) Option {
 	}
 }
 
-// WithIdempotent says that the function may run again where nobody knows
-// whether its transaction was committed, for committing it twice does no harm. The
-// default is an [AmbiguousCommitError].
+// WithIdempotent declares that committing the function's work twice does no harm. Run
+// then runs the function again if nobody knows whether its transaction was committed.
+// By default this is an [AmbiguousCommitError].
 func WithIdempotent(on bool) Option {
 	return func(s *settings) error {
 		s.idempotent = on
@@ -102,10 +104,11 @@ func WithIdempotent(on bool) Option {
 	}
 }
 
-// WithRetryIf adds to the errors after which the function runs again: those for
-// which retry returns true, such as the conflicts of other engines. It says of an
-// error that comes as the server's answer to COMMIT that the transaction was
-// rolled back. It is not asked about an [AmbiguousCommitError] or [ErrTransactionLost].
+// WithRetryIf adds errors to those that are retried, such as the conflicts of other
+// engines: the function also runs again if retry returns true for its error. If the
+// server answers COMMIT with an error for which retry returns true, Run takes it to mean
+// that the transaction was rolled back. retry isn't called with an
+// [AmbiguousCommitError] or [ErrTransactionLost].
 func WithRetryIf(retry func(error) bool) Option {
 	return func(s *settings) error {
 		s.retryIf = retry
@@ -113,8 +116,8 @@ func WithRetryIf(retry func(error) bool) Option {
 	}
 }
 
-// WithOnRetry sets a function that is told of each retry before the wait for it,
-// on the goroutine of Run, for logs and metrics.
+// WithOnRetry sets a function that is called before the wait for each retry, on Run's
+// goroutine. It is meant for logs and metrics.
 func WithOnRetry(hook func(context.Context, Retry)) Option {
 	return func(s *settings) error {
 		s.onRetry = hook

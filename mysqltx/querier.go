@@ -6,8 +6,8 @@ import (
 	"reflect"
 )
 
-// Querier is what [GetOrCreate] works on: a *sql.DB, *sql.Conn or *sql.Tx, or what
-// embeds one, such as sqlx's types.
+// Querier is what [GetOrCreate] works on: a *sql.DB, *sql.Conn or *sql.Tx, or a type
+// that embeds one of these, such as sqlx's types.
 type Querier interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
@@ -16,7 +16,7 @@ type Querier interface {
 
 var _, _, _ Querier = (*sql.DB)(nil), (*sql.Conn)(nil), (*sql.Tx)(nil)
 
-// What a Querier is, its methods tell.
+// The methods of a Querier show which of the three it is.
 type (
 	transaction interface {
 		Commit() error
@@ -62,19 +62,4 @@ func embedded[T *sql.DB | *sql.Tx](v reflect.Value) T {
 		}
 	}
 	return nil
-}
-
-// inTransaction asks the server whether q is a connection with an open
-// transaction: outside of one a savepoint does not last until the next statement. That
-// also works where q is not known to be one connection.
-func inTransaction(ctx context.Context, q Querier) (bool, error) {
-	const probe = "mysqltx_probe"
-	if _, err := q.ExecContext(ctx, "SAVEPOINT "+probe); err != nil {
-		return false, err
-	}
-	_, err := q.ExecContext(ctx, "RELEASE SAVEPOINT "+probe)
-	if hasNumber(err, errNoSuchSavepoint) {
-		return false, nil
-	}
-	return err == nil, err
 }

@@ -2,77 +2,87 @@ package mysqltx
 
 import (
 	"context"
-	"errors"
+	"database/sql"
 	"fmt"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
 )
 
-// The waits between attempts: a random time of up to twice the interval, which
-// begins at firstInterval and doubles up to lastInterval. Two transactions that met
-// in a deadlock shall not meet again.
+// The waits between attempts are random: up to twice an interval that begins at
+// firstInterval and doubles up to lastInterval. Two transactions that met in a
+// deadlock should not meet again.
 const (
 	firstInterval = 10 * time.Millisecond
 	lastInterval  = time.Second
 )
 
-var errAgain = errors.New("run again")
+// maxTimeouts is how many attempts can end in error 1205. Each of them has held a
+// connection for innodb_lock_wait_timeout, which is 50 s by default.
+const maxTimeouts = 2
 
 // retry runs once until it succeeds, fails for good, or has run often enough.
+//
+// backoff.Retry isn't used, only its intervals: it looks for its own error types in
+// the error of a function, which can come from a backoff.Retry in there.
 func (s *settings) retry(ctx context.Context, once func() (again bool, err error)) error {
-	var last, before error
-	var again bool
-	attempts, timeouts := 0, 0
-	_, err := backoff.Retry(ctx,
-		func() (none struct{}, err error) {
-			attempts++
-			before = last
-			if again, last = once(); last == nil {
-				return none, nil
-			}
-			if hasNumber(last, errLockWaitTimeout) {
-				timeouts++
-			}
-			// Each of those has held a connection for innodb_lock_wait_timeout, which is
-			// 50 s by default.
-			if !again || timeouts > 1 {
-				return none, backoff.Permanent(errAgain)
-			}
-			return none, errAgain
-		},
-		backoff.WithBackOff(&backoff.ExponentialBackOff{
-			InitialInterval:     firstInterval,
-			MaxInterval:         lastInterval,
-			Multiplier:          2,
-			RandomizationFactor: 1,
-		}),
-		backoff.WithMaxTries(uint(s.attempts)),
-		backoff.WithMaxElapsedTime(0),
-		backoff.WithNotify(func(_ error, wait time.Duration) {
-			if s.onRetry != nil {
-				s.onRetry(ctx, Retry{Attempt: attempts, Err: last, Wait: wait})
-			}
-		}),
-	)
-	switch {
-	case err == nil:
-		return nil
-	case again && ctx.Err() != nil:
-		return fmt.Errorf("mysqltx: %w, after an attempt that failed: %w", endOf(ctx), last)
-	case again && attempts > 1:
-		return fmt.Errorf("mysqltx: gave up after %d attempts: %w", attempts, last)
+	intervals := backoff.ExponentialBackOff{
+		InitialInterval:     firstInterval,
+		MaxInterval:         lastInterval,
+		Multiplier:          2,
+		RandomizationFactor: 1,
 	}
-	if none, ok := last.(*noConnectionError); ok {
-		if before != nil {
-			return fmt.Errorf("mysqltx: no connection to run again on: %w, after an attempt that failed: %w", none.err, before)
+	timeouts := 0
+	var before error // of the attempt before
+	for attempt := 1; ; attempt++ {
+		again, err := once()
+		if err == nil {
+			return nil
 		}
-		return none.err
+		if hasNumber(err, errLockWaitTimeout) {
+			timeouts++
+		}
+		switch {
+		case !again:
+			return withoutRetry(err, before)
+		case ctx.Err() != nil:
+			return interrupted(ctx, err)
+		case s.attempts == 1:
+			return withoutRetry(err, before)
+		case attempt == s.attempts || timeouts == maxTimeouts:
+			return fmt.Errorf("mysqltx: gave up after %d attempts: %w", attempt, err)
+		}
+		wait := intervals.NextBackOff()
+		if s.onRetry != nil {
+			s.onRetry(ctx, Retry{Attempt: attempt, Err: err, Wait: wait})
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return interrupted(ctx, err)
+		}
+		before = err
 	}
-	return last
 }
 
-// retryable tells whether an error of a function is one to run it again for.
+// interrupted is the error if the context ends after a failed attempt.
+func interrupted(ctx context.Context, err error) error {
+	return fmt.Errorf("mysqltx: %w, after an attempt that failed: %w", endOf(ctx), err)
+}
+
+// withoutRetry is the error after an attempt that isn't retried.
+func withoutRetry(err, before error) error {
+	none, ok := err.(*noConnectionError)
+	switch {
+	case !ok:
+		return err
+	case before == nil:
+		return none.err
+	}
+	return fmt.Errorf("mysqltx: no connection to run again on: %w, after an attempt that failed: %w", none.err, before)
+}
+
+// retryable reports whether to run a function again after its error.
 func (s *settings) retryable(err error) bool {
 	switch {
 	case isFinal(err), isAmbiguous(err):
@@ -83,7 +93,31 @@ func (s *settings) retryable(err error) bool {
 	return s.retryIf != nil && s.retryIf(err)
 }
 
-// noConnectionError is a pool's error; retry takes it out again.
+// judgeCommit judges an error of COMMIT: whether to run the function again, and
+// what to return if not.
+func (s *settings) judgeCommit(err error) (again bool, _ error) {
+	switch {
+	case rolledBack(err):
+		return s.retryable(err), err
+	case answered(err) && s.retryIf != nil && s.retryIf(err):
+		return true, err
+	}
+	return s.idempotent, &AmbiguousCommitError{Err: err}
+}
+
+// connect takes a connection for an attempt out of a pool.
+func connect(ctx context.Context, db pool) (*sql.Conn, error) {
+	conn, err := db.Conn(ctx)
+	switch {
+	case err == nil:
+		return conn, nil
+	case ctx.Err() != nil:
+		err = endOf(ctx)
+	}
+	return nil, &noConnectionError{err}
+}
+
+// noConnectionError marks an error of connect for retry, which unwraps it.
 type noConnectionError struct{ err error }
 
 func (e *noConnectionError) Error() string { return e.err.Error() }

@@ -7,33 +7,39 @@ import (
 	"fmt"
 )
 
-// Run runs fn in a transaction, commits where fn returns nil, and rolls back
-// where it returns an error or panics. Where the server rolled back for another
-// transaction's sake, or the connection was lost before COMMIT, all of that happens again
-// (see [IsRetryable]), after a random wait that grows, up to [WithAttempts] times;
-// after error 1205, a lock wait that timed out, only once. So fn must be fit to run
-// several times: what it does outside the database is not undone.
+// Run runs fn in a transaction. It commits if fn returns nil and rolls back if fn
+// returns an error or panics.
 //
-// fn works on tx, from one goroutine at a time, and gives its ctx to what it calls. It
-// does not end tx, by method or by statement, and returns
-// the errors it gets: what Run does not retry comes back as it was, at once.
-// Half a transaction is never committed: where the server has ended it under a fn
-// that returns nil, Run returns [ErrTransactionLost]. A fn that commits, also
-// by DDL, and then returns error 1213 cannot be told from one that did not, and runs again.
+// If the server rolled the transaction back for the sake of another one, or the
+// connection was lost before COMMIT (see [IsRetryable]), Run runs fn again, up to
+// [WithAttempts] times in all. Before each retry it waits for a random time that
+// grows. After error 1205, a lock wait timeout, it retries only once. So fn must be
+// safe to run several times: what it does outside the database isn't undone.
 //
-// The context bounds all but COMMIT, whose answer is what matters, and ROLLBACK; the
-// driver's readTimeout bounds those. Putting the connection in order may take five seconds more. A
-// COMMIT that succeeds after the context has ended is a success. One that was sent and
-// got no answer is an [AmbiguousCommitError]. Where the context
-// ends in a wait, the error has both its cause and the last attempt's error.
+// fn uses tx from one goroutine at a time, and passes its ctx to whatever it calls.
+// It doesn't end tx, neither with a method nor with a statement. It returns the
+// errors it gets: an error that Run doesn't retry is returned at once, unchanged.
 //
-// Sessions of the pool have autocommit on, as they come from the server; see
+// Half a transaction is never committed. If the server has ended the transaction
+// and fn nevertheless returns nil, Run returns [ErrTransactionLost]. One case can't
+// be recognised: a fn that commits, with DDL for example, and then returns error
+// 1213 runs again.
+//
+// ctx bounds everything except COMMIT and ROLLBACK, because their answer is what
+// matters. The driver's readTimeout bounds those two. Cleaning up the connection
+// can take five more seconds. A COMMIT that succeeds after ctx has ended is a
+// success. A COMMIT that was sent and got no answer is an [AmbiguousCommitError].
+// If ctx ends during a wait, the error wraps both the cause of that and the last
+// attempt's error.
+//
+// The pool's sessions must have autocommit on, which is the server's default; see
 // [WithSentinel].
 //
-// A Run on the same db within fn, with the ctx that fn was given, joins the
-// transaction: it runs once, in a savepoint that is rolled back where it fails, and
-// leaves running again to the Run around it. An isolation level or read-only mode
-// other than that one's is an error, its other options do not count.
+// A Run inside fn, on the same db and with the ctx that fn was given, joins the
+// transaction. It runs its function once, in a savepoint that is rolled back if
+// the function fails, and leaves retries to the outer Run. It is an error if it
+// asks for another isolation level or read-only mode than the outer Run has. Its
+// other options are ignored.
 func Run(ctx context.Context, db *sql.DB, fn func(ctx context.Context, tx *sql.Tx) error, opts ...Option) error {
 	if db == nil || fn == nil {
 		return errors.New("mysqltx: Run needs a database and a function")
@@ -42,8 +48,8 @@ func Run(ctx context.Context, db *sql.DB, fn func(ctx context.Context, tx *sql.T
 	if err != nil {
 		return err
 	}
-	if a := attemptOn(ctx, db); a != nil {
-		return a.join(ctx, s, fn)
+	if outer := enclosingOn(ctx, db); outer != nil {
+		return join(ctx, outer, s, fn)
 	}
 	return s.retry(ctx, func() (again bool, err error) {
 		conn, err := connect(ctx, db)
@@ -51,28 +57,17 @@ func Run(ctx context.Context, db *sql.DB, fn func(ctx context.Context, tx *sql.T
 			return s.retryable(err), err
 		}
 		defer func() { _ = conn.Close() }()
-		return s.once(ctx, db, conn, fn)
+		return s.attempt(ctx, db, conn, fn)
 	})
 }
 
-func connect(ctx context.Context, db pool) (*sql.Conn, error) {
-	conn, err := db.Conn(ctx)
-	switch {
-	case err == nil:
-		return conn, nil
-	case ctx.Err() != nil:
-		err = endOf(ctx)
-	}
-	return nil, &noConnectionError{err}
-}
-
-// join runs fn in the transaction of an attempt that is under way.
-func (a *attempt) join(ctx context.Context, s *settings, fn func(context.Context, *sql.Tx) error) error {
-	outer := a.opts.tx
-	if s.tx.Isolation != sql.LevelDefault && s.tx.Isolation != outer.Isolation || s.tx.ReadOnly && !outer.ReadOnly {
+// join runs fn in the transaction of the Run around it.
+func join(ctx context.Context, outer *enclosing, s *settings, fn func(context.Context, *sql.Tx) error) error {
+	has, want := outer.opts, s.tx
+	if want.Isolation != sql.LevelDefault && want.Isolation != has.Isolation || want.ReadOnly && !has.ReadOnly {
 		return fmt.Errorf("mysqltx: a Run within a Run on the same database joins its transaction (isolation level %v, read-only %v), and cannot make it %v, read-only %v: give the outer Run the option",
-			outer.Isolation, outer.ReadOnly, s.tx.Isolation, s.tx.ReadOnly)
+			has.Isolation, has.ReadOnly, want.Isolation, want.ReadOnly)
 	}
-	_, err := inSavepoint(ctx, a.tx, func(ctx context.Context) error { return fn(ctx, a.tx) })
+	_, err := inSavepoint(ctx, outer.tx, func(ctx context.Context) error { return fn(ctx, outer.tx) })
 	return err
 }

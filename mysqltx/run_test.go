@@ -20,19 +20,11 @@ import (
 
 func serverError(number uint16) error { return &mysql.MySQLError{Number: number, Message: "made up"} }
 
-// newDB starts MariaDB and opens a pool of one connection on it.
-func newDB(t *testing.T) *sql.DB {
-	t.Helper()
-	db := openDSN(t, testserver.AnyDSN(t))
-	setUp(t, db)
-	db.SetMaxOpenConns(1)
-	return db
-}
-
-// wantClean checks that the pool's session has no transaction and no autocommit 0.
+// wantClean checks that the pool's session has autocommit on and no open transaction,
+// and that nothing was written to the log.
 func wantClean(t *testing.T, db *sql.DB) {
 	t.Helper()
-	tx, err := db.BeginTx(t.Context(), nil) // commits what is open
+	tx, err := db.BeginTx(t.Context(), nil) // would commit what is open
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,8 +37,8 @@ func wantClean(t *testing.T, db *sql.DB) {
 }
 
 func TestRunSurvivesADeadlock(t *testing.T) {
-	onBoth(t, testserver.Config{}, func(t *testing.T, s *testserver.Server) {
-		db := open(t, s, "")
+	onBoth(t, func(t *testing.T, d database) {
+		db := d.open(t, "")
 		var hooked []mysqltx.Retry
 		calls := 0
 		err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
@@ -69,7 +61,7 @@ func TestRunSurvivesADeadlock(t *testing.T) {
 	})
 }
 
-func TestRunReturnsOtherErrorsAsTheyWere(t *testing.T) {
+func TestRunReturnsOtherErrorsUnchanged(t *testing.T) {
 	db := newDB(t)
 	want := errors.New("no money")
 	calls := 0
@@ -101,7 +93,7 @@ func TestRunGivesUp(t *testing.T) {
 		{serverError(1290), nil, 1, "Error 1290"},
 		{serverError(9007), []mysqltx.Option{mysqltx.WithAttempts(2), mysqltx.WithRetryIf(func(err error) bool { return number(err) == 9007 })}, 2, "gave up after 2 attempts: Error 9007"},
 		{errors.Join(errors.New("first"), serverError(1062), serverError(1213)), []mysqltx.Option{mysqltx.WithAttempts(2)}, 2, "gave up after 2 attempts"},
-		// Of another database: not this COMMIT.
+		// From a Run on another database, not from this COMMIT.
 		{&mysqltx.AmbiguousCommitError{Err: mysql.ErrInvalidConn}, []mysqltx.Option{mysqltx.WithIdempotent(true)}, 1, "COMMIT"},
 	} {
 		calls := 0
@@ -117,8 +109,8 @@ func TestRunGivesUp(t *testing.T) {
 	}
 }
 
-// A Galera node that is not ready answers 1047 to all but a few statements, on
-// a connection that is sound.
+// A Galera node that isn't ready answers 1047 to almost all statements, on a connection
+// that works.
 func TestRunTakesAnotherConnection(t *testing.T) {
 	db := newDB(t)
 	ids := map[int64]bool{}
@@ -136,7 +128,7 @@ func TestRunTakesAnotherConnection(t *testing.T) {
 	}
 }
 
-func TestContextEndsInAWait(t *testing.T) {
+func TestContextEndsDuringAWait(t *testing.T) {
 	db := newDB(t)
 	shutdown := errors.New("shutting down")
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -164,7 +156,7 @@ func TestContextEndsInTheFunction(t *testing.T) {
 			err := mysqltx.Run(ctx, db, func(ctx context.Context, tx *sql.Tx) error {
 				err := write(ctx, tx, "entry")
 				cancel(shutdown)
-				if wait { // for database/sql to roll back
+				if wait { // until database/sql has rolled back
 					time.Sleep(20 * time.Millisecond)
 				}
 				return err
@@ -191,7 +183,7 @@ func TestContextEndsInTheFunction(t *testing.T) {
 	wantClean(t, db)
 }
 
-func TestFunctionsThatDoWhatTheyMust(t *testing.T) {
+func TestFunctionsThatEndTheTransaction(t *testing.T) {
 	db := newDB(t)
 	for name, test := range map[string]struct {
 		fn   func(ctx context.Context, tx *sql.Tx) error
@@ -223,7 +215,7 @@ func TestFunctionsThatDoWhatTheyMust(t *testing.T) {
 	}
 }
 
-// The driver makes of a result set that was left open a lost connection.
+// The driver reports a result set that was left open as a lost connection.
 func TestOpenRows(t *testing.T) {
 	db := newDB(t)
 	for _, ctx := range []context.Context{t.Context(), context.WithoutCancel(t.Context())} {
@@ -239,7 +231,7 @@ func TestOpenRows(t *testing.T) {
 	}
 }
 
-// WithRetryIf is asked once an attempt, and never about nil.
+// WithRetryIf's function is called once for each attempt that fails, and never with nil.
 func TestRetryIf(t *testing.T) {
 	db := newDB(t)
 	budget, calls := 2, 0
@@ -282,7 +274,7 @@ func TestRetryIf(t *testing.T) {
 	}
 }
 
-// Waits are random, and grow.
+// The waits are random, and they grow.
 func TestWaits(t *testing.T) {
 	db := newDB(t)
 	var waits []time.Duration
@@ -301,8 +293,7 @@ func TestWaits(t *testing.T) {
 	}
 }
 
-// A statement that still runs when the context ends must not come behind the
-// rollback.
+// A statement that still runs when the context ends must not run after the rollback.
 func TestLateStatementsAreNotCommitted(t *testing.T) {
 	db := newDB(t)
 	db.SetMaxOpenConns(0)
@@ -318,7 +309,7 @@ func TestLateStatementsAreNotCommitted(t *testing.T) {
 			}
 			time.Sleep(time.Millisecond)
 			cancel()
-			time.Sleep(50 * time.Microsecond) // for database/sql to see it first
+			time.Sleep(50 * time.Microsecond) // so that database/sql sees it first
 			return ctx.Err()
 		})
 		if !errors.Is(err, context.Canceled) {
@@ -329,8 +320,8 @@ func TestLateStatementsAreNotCommitted(t *testing.T) {
 	wantCount(t, db, "mysqltx_log WHERE entry = 'late'", 0)
 }
 
-// The causes of a context's end and the last error are not lost while a pool has
-// no connection.
+// If a pool has no connection, the error keeps both the cause of the context's end and
+// the last attempt's error.
 func TestNoConnection(t *testing.T) {
 	db := newDB(t)
 	shutdown := errors.New("shutting down")
@@ -355,7 +346,7 @@ func TestNoConnection(t *testing.T) {
 	}
 	closed := openDSN(t, "app@tcp(127.0.0.1:1)/test")
 	if _, ok := mysqltx.Run(t.Context(), closed, never).(*net.OpError); !ok {
-		t.Error("the error of dialling is not as it was")
+		t.Error("the error of dialling is changed")
 	}
 }
 
@@ -387,9 +378,8 @@ func TestRunRollsBackOnPanic(t *testing.T) {
 }
 
 func TestTablesWithoutTransactions(t *testing.T) {
-	s := testserver.New(t, testserver.Config{})
-	db := open(t, s, "")
-	setUp(t, db)
+	d := onMariaDB(t)
+	db := d.open(t, "")
 	testserver.Exec(t, db, "CREATE TABLE myisam (entry VARCHAR(20)) ENGINE=MyISAM")
 	note := func(ctx context.Context, q mysqltx.Querier) error {
 		_, err := q.ExecContext(ctx, "INSERT INTO myisam VALUES ('x')")
@@ -437,8 +427,8 @@ func TestOptions(t *testing.T) {
 }
 
 func TestIsolation(t *testing.T) {
-	onBoth(t, testserver.Config{}, func(t *testing.T, s *testserver.Server) {
-		db := open(t, s, "")
+	onBoth(t, func(t *testing.T, d database) {
+		db := d.open(t, "")
 		for level, want := range map[sql.IsolationLevel]int{sql.LevelRepeatableRead: 2, sql.LevelReadCommitted: 3} {
 			testserver.Exec(t, db, "DELETE FROM mysqltx_log WHERE id > 2")
 			err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
@@ -455,12 +445,12 @@ func TestIsolation(t *testing.T) {
 }
 
 func TestNestedRunJoins(t *testing.T) {
-	db := newDB(t) // of one connection: a transaction of its own would wait for ever
+	db := newDB(t) // has one connection: a second transaction would wait forever
 	want := errors.New("no money")
 	err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
 		err := mysqltx.Run(ctx, db, func(ctx context.Context, inner *sql.Tx) error {
 			if inner != tx {
-				t.Error("another transaction")
+				t.Error("it is another transaction")
 			}
 			return write(ctx, inner, "kept")
 		})
@@ -496,8 +486,8 @@ func TestNestedRunJoins(t *testing.T) {
 	wantCount(t, db, "mysqltx_log WHERE entry = 'undone'", 0)
 }
 
-// A nested call that fails leaves nothing, however it fails; and where that cannot be known, nothing
-// is committed.
+// A nested call that fails leaves nothing, however it fails. If nobody knows whether it
+// does, nothing is committed.
 func TestNestedRunLeavesNothing(t *testing.T) {
 	db := newDB(t)
 	err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
@@ -520,7 +510,7 @@ func TestNestedRunLeavesNothing(t *testing.T) {
 	testserver.Exec(t, db, "INSERT INTO mysqltx_users (email) VALUES ('bob')")
 	for _, email := range []string{"ann", "bob"} { // created, and colliding
 		err = mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
-			outer := context.WithoutCancel(t.Context()) // which does not know the savepoint
+			outer := context.WithoutCancel(t.Context()) // doesn't know the savepoint
 			err := mysqltx.Run(ctx, db, func(_ context.Context, tx *sql.Tx) error {
 				err := write(ctx, tx, "undone")
 				_, _, getErr := mysqltx.GetOrCreate(outer, tx, func(ctx context.Context, q mysqltx.Querier, lock string) (int64, error) {
@@ -539,8 +529,8 @@ func TestNestedRunLeavesNothing(t *testing.T) {
 	}
 }
 
-// The driver closes a connection whose statement's context ends. That is no connection
-// lost, to be run again on another: it would take as long there.
+// The driver closes the connection if the context of a statement ends. That isn't a lost
+// connection. Run must not try another one, because it would take as long there.
 func TestContextEndsInANestedCall(t *testing.T) {
 	db := newDB(t)
 	sleep := func(ctx context.Context, q mysqltx.Querier) (int64, error) {
@@ -572,18 +562,17 @@ func TestContextEndsInANestedCall(t *testing.T) {
 				return err
 			}, mysqltx.WithAttempts(3))
 			if calls != 1 || !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, mysqltx.ErrTransactionLost) == returned {
-				t.Errorf("%s, its error returned %v: %d calls, %v", name, returned, calls, err)
+				t.Errorf("%s, its error returned: %v: %d calls, %v", name, returned, calls, err)
 			}
 			wantClean(t, db)
 		}
 	}
 }
 
-// What happens in a transaction that is not the Run's says nothing about the Run's.
+// An error in a transaction that isn't the Run's own doesn't affect the Run.
 func TestAnotherTransactionIsLost(t *testing.T) {
-	s := testserver.New(t, testserver.Config{})
-	db := open(t, s, "")
-	setUp(t, db)
+	d := onMariaDB(t)
+	db := d.open(t, "")
 	calls := 0
 	err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
 		calls++
@@ -604,20 +593,19 @@ func TestAnotherTransactionIsLost(t *testing.T) {
 	}
 }
 
-// Runs on two databases are two transactions, also when one is within the other,
-// and a third call finds the first.
+// Runs on two databases are two transactions, even if one is inside the other. A third
+// Run inside them, on the first database, finds the first transaction.
 func TestRunWithinARunOnAnotherDatabase(t *testing.T) {
-	dsn := testserver.AnyDSN(t)
+	dsn := anyDSN(t)
 	one, two := openDSN(t, dsn), openDSN(t, dsn)
-	setUp(t, one)
 	err := mysqltx.Run(t.Context(), one, func(ctx context.Context, first *sql.Tx) error {
 		return mysqltx.Run(ctx, two, func(ctx context.Context, second *sql.Tx) error {
 			if first == second {
-				t.Error("the same transaction")
+				t.Error("both have the same transaction")
 			}
 			return mysqltx.Run(ctx, one, func(_ context.Context, third *sql.Tx) error {
 				if third != first {
-					t.Error("not the transaction of the same database")
+					t.Error("it isn't the transaction on the same database")
 				}
 				return nil
 			})
@@ -628,7 +616,7 @@ func TestRunWithinARunOnAnotherDatabase(t *testing.T) {
 	}
 }
 
-// A context that outlives its Run begins transactions of its own.
+// With a context that outlives its Run, a call begins a new transaction.
 func TestContextOutlivesItsRun(t *testing.T) {
 	db := newDB(t)
 	var kept context.Context
@@ -647,7 +635,8 @@ func TestContextOutlivesItsRun(t *testing.T) {
 	wantCount(t, db, "mysqltx_log WHERE id > 2", 1)
 }
 
-// What Group Replication says of a transaction that yielded to another member's.
+// Errors of Group Replication for a transaction that yielded to another member's are
+// retryable; similar ones aren't.
 func TestYielded(t *testing.T) {
 	for message, want := range map[string]bool{
 		"1180 Got error 149 - 'Lock deadlock; Retry transaction' during COMMIT":  true,

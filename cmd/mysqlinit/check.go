@@ -1,34 +1,33 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
+	"database/sql"
 	"errors"
-	"fmt"
-	"io"
+	"slices"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf16"
 
 	"github.com/mysqlinit/mysqlinit"
 	"github.com/mysqlinit/mysqlinit/inspect"
 )
 
-// checkTimeout bounds the whole of a check, for the plain driver has no
-// connectTimeout.
+// checkTimeout bounds the whole check: the plain driver has no connectTimeout.
 const checkTimeout = time.Minute
 
-// checkVersion is that of the JSON document. A new field does not change it.
+// checkVersion is the version of the JSON document. A new field does not change
+// it.
 const checkVersion = 1
 
+// docs is the source of this file's findings.
 const docs = "https://github.com/mysqlinit/mysqlinit/blob/main/docs/dsn.md"
 
 // checked is what a check has found. docs/check.md describes its JSON.
 type checked struct {
 	Version   int               `json:"version"`
-	Mysqlinit *inspect.State    `json:"mysqlinit"` // the session through this driver; null: it refused
-	Plain     *inspect.State    `json:"plain"`     // the session through the MySQL driver with the same DSN; null: the server refused
+	Mysqlinit *inspect.State    `json:"mysqlinit"` // the session through this driver; null if it refused to give one
+	Plain     *inspect.State    `json:"plain"`     // the session through the MySQL driver alone; null if it could not connect
 	Server    inspect.Server    `json:"server"`
 	Global    inspect.State     `json:"global"`
 	BinaryLog bool              `json:"binary_log"`
@@ -37,8 +36,8 @@ type checked struct {
 	Findings  []inspect.Finding `json:"findings"`
 }
 
-// check inspects the sessions that a DSN gives, through this driver and through
-// the MySQL driver alone.
+// check inspects the two sessions that a DSN gives: through this driver, and
+// through the MySQL driver alone.
 func check(ctx context.Context, dsn string) (*checked, error) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
@@ -51,7 +50,7 @@ func check(ctx context.Context, dsn string) (*checked, error) {
 	if err != nil {
 		return nil, err
 	}
-	plain, err := openConfig(cfg)
+	plain, err := openPlain(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -59,145 +58,117 @@ func check(ctx context.Context, dsn string) (*checked, error) {
 
 	plainReport, plainErr := inspect.Session(ctx, plain, inspect.WithConfig(cfg))
 	preparedReport, preparedErr := inspect.Session(ctx, prepared, inspect.WithConfig(cfg))
+	verifyErr := verify(ctx, dsn)
 	refused, isRefusal := errors.AsType[*mysqlinit.InitError](preparedErr)
-	c := &checked{Version: checkVersion}
-	report := preparedReport
+	differs, isDifferent := errors.AsType[*mysqlinit.InitError](verifyErr)
 	var more []inspect.Finding
+	if isDifferent && !isRefusal {
+		more = append(more, sessionDiffers(differs))
+	}
 	switch {
+	case preparedErr == nil && verifyErr != nil && !isDifferent:
+		return nil, verifyErr
 	case preparedErr == nil && plainErr == nil:
+		return newChecked(preparedReport, &preparedReport.Session, &plainReport.Session, more...), nil
 	case preparedErr == nil:
-		more = append(more, plainRefusal(plainErr))
+		return newChecked(preparedReport, &preparedReport.Session, nil, append(more, plainRefusal(plainErr))...), nil
 	case isRefusal && plainErr == nil:
-		report = plainReport
-		more = append(more, refusal(refused))
-	default:
-		return nil, preparedErr
+		return newChecked(plainReport, nil, &plainReport.Session, driverRefusal(refused)), nil
+	case isDifferent && plainErr == nil: // the session cannot even be looked at
+		return newChecked(plainReport, nil, &plainReport.Session, more...), nil
 	}
-	if preparedReport != nil {
-		c.Mysqlinit = &preparedReport.Session
-	}
-	if plainReport != nil {
-		c.Plain = &plainReport.Session
-	}
-	c.Server, c.Global, c.BinaryLog = report.Server, report.Global, report.BinaryLog
-	c.MaySet, c.Replica = report.MaySetBinlogFormat, report.Replica
-	c.Findings = append(report.Findings, more...)
-	inspect.Sort(c.Findings)
-	return c, nil
+	return nil, preparedErr
 }
 
-// plainRefusal is the finding that the plain driver cannot connect: mostly for a
-// variable that this server has under another name.
+// verify connects as the DSN says, and reads the session back, as the DSN key
+// verify does.
+func verify(ctx context.Context, dsn string) error {
+	d, err := mysqlinit.NewDriver(mysqlinit.WithVerify(true))
+	if err != nil {
+		return err
+	}
+	connector, err := d.OpenConnector(withoutVerify(dsn))
+	if err != nil {
+		return err
+	}
+	db := sql.OpenDB(connector)
+	defer db.Close()
+	return db.PingContext(ctx)
+}
+
+// withoutVerify removes the key verify from a DSN.
+func withoutVerify(dsn string) string {
+	slash := strings.LastIndexByte(dsn, '/')
+	head, query, _ := strings.Cut(dsn[slash+1:], "?")
+	params := slices.DeleteFunc(strings.Split(query, "&"), func(param string) bool { return strings.HasPrefix(param, "verify=") })
+	return dsn[:slash+1] + head + "?" + strings.Join(params, "&")
+}
+
+// newChecked adds findings to a report. A session is nil if there was no
+// connection.
+func newChecked(report *inspect.Report, prepared, plain *inspect.State, more ...inspect.Finding) *checked {
+	c := &checked{
+		Version:   checkVersion,
+		Mysqlinit: prepared,
+		Plain:     plain,
+		Server:    report.Server,
+		Global:    report.Global,
+		BinaryLog: report.BinaryLog,
+		MaySet:    report.MaySetBinlogFormat,
+		Replica:   report.Replica,
+		Findings:  append(report.Findings, more...),
+	}
+	inspect.Sort(c.Findings)
+	return c
+}
+
+// plainRefusal is the finding that the plain driver cannot connect. The usual
+// reason is a variable that this server has under another name.
 func plainRefusal(err error) inspect.Finding {
 	return inspect.Finding{
 		ID:       "plain-refuses",
 		Severity: inspect.Info,
-		What:     "with this DSN the plain MySQL driver gives no connection",
+		What:     "with this DSN the plain MySQL driver cannot connect",
 		Why:      err.Error(),
-		Cure:     "where other programs share the DSN: variables that this server knows by these names and takes",
+		Cure:     "if other programs use the same DSN: set only variables, and values, that this server accepts under these names",
 		Source:   docs,
 	}
 }
 
-// refusal is the finding that the driver returns an error instead of a connection.
-func refusal(err *mysqlinit.InitError) inspect.Finding {
+// driverRefusal is the finding that this driver returns an error instead of a
+// connection.
+func driverRefusal(err *mysqlinit.InitError) inspect.Finding {
 	cure := err.Cure
 	if cure == "" {
-		cure = "make that statement work for this account, or take it out of the DSN"
+		cure = "make that statement work for this account, or remove it from the DSN"
 	}
 	return inspect.Finding{
 		ID:       "driver-refuses",
 		Severity: inspect.Error,
-		What:     "with this DSN the driver mysqlinit gives no connection",
-		Why:      strings.TrimPrefix(strings.TrimSuffix(err.Error(), ". Cure: "+err.Cure), "mysqlinit: "),
+		What:     "with this DSN the driver mysqlinit returns an error instead of a connection",
+		Why:      reason(err),
 		Cure:     cure,
 		Source:   docs,
 	}
 }
 
-// needsAttention tells whether there is a warning or an error.
+// sessionDiffers is the finding that verify refuses a session that this driver
+// gives without it.
+func sessionDiffers(err *mysqlinit.InitError) inspect.Finding {
+	return inspect.Finding{
+		ID:       "session-differs",
+		Severity: inspect.Error,
+		What:     "a session of the driver mysqlinit is not what the DSN asks for",
+		Why:      reason(err),
+		Cure:     cmp.Or(err.Cure, "find out why the server accepts the SET and does not do what it says; verify=true makes that an error of each connection"),
+		Source:   docs,
+	}
+}
+
+// reason returns an error's text without its cure.
+func reason(err *mysqlinit.InitError) string {
+	return strings.TrimPrefix(strings.Replace(err.Error(), ". Cure: "+err.Cure, "", 1), "mysqlinit: ")
+}
+
+// needsAttention reports whether there is a warning or an error.
 func (c *checked) needsAttention() bool { return inspect.Worst(c.Findings) >= inspect.Warning }
-
-func (c *checked) writeJSON(w io.Writer) error {
-	var b strings.Builder
-	encoder := json.NewEncoder(&b)
-	encoder.SetIndent("", "  ")
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(c); err != nil {
-		return err
-	}
-	_, err := io.WriteString(w, escape(b.String()))
-	return err
-}
-
-// escape writes what a terminal would obey as JSON does; package json leaves
-// most of it as it is. Outside strings there is none of it.
-func escape(text string) string {
-	var b strings.Builder
-	for _, r := range text {
-		if unicode.IsPrint(r) || r == '\n' {
-			b.WriteRune(r)
-			continue
-		}
-		for _, unit := range utf16.Encode([]rune{r}) {
-			fmt.Fprintf(&b, `\u%04x`, unit)
-		}
-	}
-	return b.String()
-}
-
-func (c *checked) print(out *screen) error {
-	var b strings.Builder
-	database := "no database"
-	if c.Server.Database != "" {
-		database = "database " + c.Server.Database
-	}
-	fmt.Fprintf(&b, "server    %s %s, %s, as %s\n", c.Server.Vendor, clean(c.Server.Version), clean(database), clean(c.Server.Account))
-	session := func(label string, s *inspect.State) {
-		text := "no connection"
-		if s != nil {
-			text = s.Isolation
-			if s.BinlogFormat != "" {
-				text += ", binlog_format " + s.BinlogFormat
-			}
-		}
-		fmt.Fprintf(&b, "%-9s %s\n", label, clean(text))
-	}
-	session("mysqlinit", c.Mysqlinit)
-	session("plain", c.Plain)
-	log := "off"
-	if c.BinaryLog {
-		log = "on"
-	}
-	fmt.Fprintf(&b, "log_bin   %s\n", log)
-	tally := map[inspect.Severity]int{}
-	for _, f := range c.Findings {
-		tally[f.Severity]++
-		fmt.Fprintf(&b, "\n%s %s %s\n", out.paint(severityStyles[f.Severity], f.Severity.String()+":"), out.paint(bold, clean(f.What)), out.paint(dim, "["+f.ID+"]"))
-		for _, part := range []struct{ label, text string }{{"why", f.Why}, {"cure", f.Cure}} {
-			if part.text == "" {
-				continue
-			}
-			for i, line := range wrap(part.text, width-8) {
-				label := ""
-				if i == 0 {
-					label = part.label
-				}
-				fmt.Fprintf(&b, "  %-5s %s\n", label, line)
-			}
-		}
-		fmt.Fprintf(&b, "  see   %s\n", f.Source) // whole, so that it can be clicked
-	}
-	fmt.Fprintf(&b, "\n%s, %s, %d info\n", plural(tally[inspect.Error], "error"), plural(tally[inspect.Warning], "warning"), tally[inspect.Info])
-	_, err := io.WriteString(out.w, b.String())
-	return err
-}
-
-var severityStyles = map[inspect.Severity]style{inspect.Info: dim, inspect.Warning: bold, inspect.Error: bad}
-
-func plural(n int, word string) string {
-	if n == 1 {
-		return "1 " + word
-	}
-	return fmt.Sprintf("%d %ss", n, word)
-}

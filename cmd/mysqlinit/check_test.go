@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"database/sql"
 	"encoding/json"
 	"flag"
 	"os"
@@ -14,7 +15,7 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-var update = flag.Bool("update", false, "write the golden files of check anew")
+var update = flag.Bool("update", false, "write the golden files of check")
 
 func runCheck(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
@@ -23,16 +24,16 @@ func runCheck(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	return code, out.String(), errs.String()
 }
 
-// golden compares an output with a file, but for what differs from run to run.
+// golden compares an output with a file. It ignores what differs from run to run.
 func golden(t *testing.T, name, got string) {
 	t.Helper()
-	for _, changing := range []struct{ match, instead string }{
+	for _, variable := range []struct{ match, instead string }{
 		{`[0-9]+\.[0-9]+\.[0-9]+[^, "]*`, "VERSION"},
 		{`"comment": "[^"]*"`, `"comment": "COMMENT"`},
 	} {
-		got = regexp.MustCompile(changing.match).ReplaceAllString(got, changing.instead)
+		got = regexp.MustCompile(variable.match).ReplaceAllString(got, variable.instead)
 	}
-	got = strings.ReplaceAll(got, "@VERSION", "@HOST") // an account's
+	got = strings.ReplaceAll(got, "@VERSION", "@HOST") // the host of an account also looks like a version
 	path := filepath.Join("testdata", name)
 	if *update {
 		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
@@ -49,41 +50,56 @@ func golden(t *testing.T, name, got string) {
 }
 
 func TestCheck(t *testing.T) {
-	for _, test := range []struct {
-		name    string
-		cfg     testserver.Config
-		account string
-		code    int
-	}{
-		{"mariadb-app", testserver.Config{Binlog: "MIXED"}, testserver.App, exitOK},
-		{"mariadb-root", testserver.Config{Binlog: "MIXED"}, testserver.Root, exitFindings},
-		{"mariadb-statement-app", testserver.Config{Binlog: "STATEMENT"}, testserver.App, exitFindings},
-		{"mysql-app", testserver.Config{MySQL: true, Binlog: "ROW"}, testserver.App, exitOK},
-		{"mysql-statement-root", testserver.Config{MySQL: true, Binlog: "STATEMENT"}, testserver.Root, exitFindings},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			s := testserver.New(t, test.cfg)
-			dsn := s.DSN(test.account, "")
-			code, stdout, stderr := runCheck(t, dsn)
-			if code != test.code || stderr != "" {
-				t.Errorf("exit code %d, %s", code, stderr)
-			}
-			golden(t, test.name+".txt", stdout)
-			code, stdout, stderr = runCheck(t, dsn, "--json")
-			if code != test.code || stderr != "" {
-				t.Errorf("exit code %d, %s", code, stderr)
-			}
-			golden(t, test.name+".json", stdout)
-			var c checked
-			if err := json.Unmarshal([]byte(stdout), &c); err != nil || c.Version != checkVersion || len(c.Findings) == 0 {
-				t.Errorf("%+v, %v", c, err)
-			}
-		})
+	t.Run("MariaDB", func(t *testing.T) {
+		s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+		checkGolden(t, s.DSN(testserver.App, ""), exitOK, "mariadb-app")
+		checkGolden(t, s.DSN(testserver.Root, ""), exitFindings, "mariadb-root")
+		logStatements(t, s)
+		checkGolden(t, s.DSN(testserver.App, ""), exitFindings, "mariadb-statement-app")
+	})
+	t.Run("MySQL", func(t *testing.T) {
+		s := testserver.New(t, testserver.Config{MySQL: true, Binlog: "ROW"})
+		checkGolden(t, s.DSN(testserver.App, ""), exitOK, "mysql-app")
+		logStatements(t, s)
+		checkGolden(t, s.DSN(testserver.Root, ""), exitFindings, "mysql-statement-root")
+	})
+}
+
+// checkGolden runs a check, with text and with JSON, and compares both outputs
+// with golden files.
+func checkGolden(t *testing.T, dsn string, wantCode int, name string) {
+	t.Helper()
+	code, stdout, stderr := runCheck(t, dsn)
+	if code != wantCode || stderr != "" {
+		t.Errorf("%s: exit code %d, %s", name, code, stderr)
+	}
+	golden(t, name+".txt", stdout)
+
+	code, stdout, stderr = runCheck(t, dsn, "--json")
+	if code != wantCode || stderr != "" {
+		t.Errorf("%s: exit code %d, %s", name, code, stderr)
+	}
+	golden(t, name+".json", stdout)
+	var c checked
+	if err := json.Unmarshal([]byte(stdout), &c); err != nil || c.Version != checkVersion || len(c.Findings) == 0 {
+		t.Errorf("%s: %+v, %v", name, c, err)
 	}
 }
 
-// A variable under the name that this server does not know.
-func TestCheckWherePlainConnectsNot(t *testing.T) {
+// logStatements makes a server's new sessions log in STATEMENT format.
+func logStatements(t *testing.T, s *testserver.Server) {
+	t.Helper()
+	db, err := sql.Open("mysql", s.DSN(testserver.Root, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	testserver.Exec(t, db, "SET GLOBAL binlog_format = 'STATEMENT'")
+}
+
+// The DSN sets a variable under a name that this server does not know: the plain
+// driver cannot connect.
+func TestCheckIfPlainCannotConnect(t *testing.T) {
 	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
 	code, stdout, stderr := runCheck(t, "-json", s.DSN(testserver.App, "transaction_isolation='SERIALIZABLE'"))
 	var c checked
@@ -102,14 +118,33 @@ func TestCheckWherePlainConnectsNot(t *testing.T) {
 	}
 }
 
+// A session that is not what the DSN asks for is an error, even if the DSN does
+// not ask to verify it. This driver cannot see what a prepared statement does.
+func TestCheckIfSessionDiffers(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	drift := "initCommand=PREPARE+s+FROM+%27SET+SESSION+TRANSACTION+ISOLATION+LEVEL+SERIALIZABLE%27&initCommand=EXECUTE+s"
+	for _, params := range []string{drift, "verify=false&" + drift} {
+		code, stdout, stderr := runCheck(t, "-json", s.DSN(testserver.App, params))
+		var c checked
+		if err := json.Unmarshal([]byte(stdout), &c); err != nil {
+			t.Fatalf("%v: exit code %d, %s", err, code, stderr)
+		}
+		f := c.Findings[0]
+		if code != exitFindings || c.Mysqlinit.Isolation != "SERIALIZABLE" || f.ID != "session-differs" || f.Severity != inspect.Error ||
+			!strings.Contains(f.Why, "SERIALIZABLE instead of READ-COMMITTED") || f.Cure == "" {
+			t.Errorf("%s: exit code %d, %s", params, code, stdout)
+		}
+	}
+}
+
 func TestCheckErrors(t *testing.T) {
 	s := testserver.New(t, testserver.Config{})
 	for _, test := range []struct {
 		args []string
 		text string
 	}{
-		{nil, "it takes one DSN"},
-		{[]string{"a", "b"}, "it takes one DSN"},
+		{nil, "want one DSN"},
+		{[]string{"a", "b"}, "want one DSN"},
 		{[]string{"-nonsense", "a"}, "nonsense"},
 		{[]string{"app:hunter2@tcp(" + s.Addr + ")/test"}, "1045"},
 		{[]string{"app:hunter2@tcp(" + s.Addr + ")/test?binlog=wrong"}, "binlog"},

@@ -11,10 +11,10 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/scripted"
 )
 
-// dirt steers a terminal that is given it as it is.
+// dirt steers a terminal that receives it unchanged.
 const dirt = "\x1b[2J\x1b]0;owned\x07\r\nforged\x00\u009b31m\u202e\u2066\u200b\u2028\xff'"
 
-// dirtyAnswer shows a session in which every text is followed by more.
+// dirtyAnswer answers for a session in which more follows every text.
 func dirtyAnswer(statement, more string) []byte {
 	rows := func(columns []string, rows ...[]string) []byte {
 		set := scripted.Head(1, columns...)
@@ -77,7 +77,7 @@ func TestDirtyServer(t *testing.T) {
 						if err := json.Unmarshal([]byte(stdout.String()), &c); err != nil {
 							t.Error(err)
 						} else if want := "8.0" + strings.ToValidUTF8(more, "\ufffd"); c.Server.Version != want {
-							t.Errorf("the JSON says %.500q", c.Server.Version)
+							t.Errorf("the version in the JSON is %.500q", c.Server.Version)
 						}
 					}
 				})

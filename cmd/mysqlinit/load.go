@@ -9,20 +9,25 @@ import (
 	"time"
 )
 
-// tally is how the transactions of one run ended.
+// tally counts how the transactions of one run ended.
 type tally struct {
-	finished, vanished, changed, deadlocked int
-	elapsed                                 time.Duration
+	finished   int
+	vanished   int // error 1062, then no row
+	changed    int // error 1020
+	deadlocked int // error 1213
+	elapsed    time.Duration
 }
 
-// load lets workers race for each of the keys, through both drivers.
+func (t tally) lost() int { return t.vanished + t.changed }
+
+// load plays act 3: workers race for each of the keys, through each driver.
 func (st *stage) load(ctx context.Context, workers, keys int) (kept bool, err error) {
 	st.title(fmt.Sprintf("3. Under load: %s workers race for each of %s keys", count(workers), count(keys)))
-	plainRun, err := st.raceFor(ctx, st.plain, "plain", workers, keys)
+	plainRun, err := st.runWorkers(ctx, st.plain, "plain", workers, keys)
 	if err != nil {
 		return false, err
 	}
-	preparedRun, err := st.raceFor(ctx, st.prepared, "prepared", workers, keys)
+	preparedRun, err := st.runWorkers(ctx, st.prepared, "prepared", workers, keys)
 	if err != nil {
 		return false, err
 	}
@@ -40,26 +45,26 @@ func (st *stage) load(ctx context.Context, workers, keys int) (kept bool, err er
 		line("deadlock (1213), to be run again", plainRun.deadlocked, preparedRun.deadlocked)
 	}
 	row("seconds", fmt.Sprintf("%.1f", plainRun.elapsed.Seconds()), fmt.Sprintf("%.1f", preparedRun.elapsed.Seconds()))
-	lost := preparedRun.vanished + preparedRun.changed
 	switch {
-	case lost > 0:
-		st.verdict(bad, fmt.Sprintf("mysqlinit lost %s transactions: is the DSN's isolation not read-committed?", count(lost)))
-	case plainRun.vanished+plainRun.changed == 0:
-		st.verdict(plain, "Neither lost any: either the server's own level is READ COMMITTED, or the race was not hard enough (-workers, -keys).")
+	case preparedRun.lost() > 0:
+		st.verdict(bad, fmt.Sprintf("mysqlinit lost %s transactions: is the DSN's isolation not read-committed?", count(preparedRun.lost())))
+	case plainRun.lost() == 0:
+		st.verdict(plain, "Neither driver lost any: either the server's own level is READ COMMITTED, or the race was not hard enough (-workers, -keys).")
 	default:
-		st.verdict(good, fmt.Sprintf("The plain driver lost %s transactions, mysqlinit none.", count(plainRun.vanished+plainRun.changed)))
+		st.verdict(good, fmt.Sprintf("The plain driver lost %s transactions, mysqlinit none.", count(plainRun.lost())))
 	}
-	return lost == 0, nil
+	return preparedRun.lost() == 0, nil
 }
 
-// raceFor starts, key by key, all workers at once.
-func (st *stage) raceFor(ctx context.Context, db *sql.DB, name string, workers, keys int) (tally, error) {
+// runWorkers starts all workers at once for the first key, and for the next key
+// when they have ended.
+func (st *stage) runWorkers(ctx context.Context, db *sql.DB, name string, workers, keys int) (tally, error) {
 	var sum tally
-	var firstErr error
+	var failed error
 	var mu sync.Mutex
 	start := time.Now()
 	for key := range keys {
-		if firstErr != nil || ctx.Err() != nil {
+		if failed != nil || ctx.Err() != nil {
 			break
 		}
 		var all sync.WaitGroup
@@ -68,39 +73,34 @@ func (st *stage) raceFor(ctx context.Context, db *sql.DB, name string, workers, 
 				found, err := st.getOrCreate(ctx, db, fmt.Sprintf("%s-%d", name, key))
 				mu.Lock()
 				defer mu.Unlock()
-				switch number(err) {
-				case 0:
-					switch {
-					case err != nil:
-						firstErr = errors.Join(firstErr, err)
-					case found:
-						sum.finished++
-					default:
-						sum.vanished++
-					}
-				case errRecordChanged:
+				switch {
+				case err == nil && found:
+					sum.finished++
+				case err == nil:
+					sum.vanished++
+				case errorNumber(err) == errRecordChanged:
 					sum.changed++
-				case errDeadlock:
+				case errorNumber(err) == errDeadlock:
 					sum.deadlocked++
 				default:
-					firstErr = errors.Join(firstErr, err)
+					failed = errors.Join(failed, err)
 				}
 			})
 		}
 		all.Wait()
 	}
 	sum.elapsed = time.Since(start)
-	return sum, errors.Join(firstErr, ctx.Err())
+	return sum, errors.Join(failed, ctx.Err())
 }
 
-// getOrCreate is what programs write by hand: get, else create, and after a
-// duplicate key get once more.
+// getOrCreate is what programs write by hand: get, else create, and get again
+// after a duplicate key.
 func (st *stage) getOrCreate(ctx context.Context, db *sql.DB, key string) (found bool, err error) {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return false, err
 	}
-	defer func() { _ = tx.Rollback() }() // after Commit it does nothing
+	defer func() { _ = tx.Rollback() }() // does nothing after Commit
 	get := func() error {
 		var name string
 		return tx.QueryRowContext(ctx, "SELECT name FROM "+st.table+" WHERE name = ?", key).Scan(&name)
@@ -108,7 +108,7 @@ func (st *stage) getOrCreate(ctx context.Context, db *sql.DB, key string) (found
 	err = get()
 	if errors.Is(err, sql.ErrNoRows) {
 		_, err = tx.ExecContext(ctx, "INSERT INTO "+st.table+" (name) VALUES (?)", key)
-		if number(err) == errDuplicateKey {
+		if errorNumber(err) == errDuplicateKey {
 			err = get()
 		}
 	}

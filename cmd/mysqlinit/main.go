@@ -1,5 +1,5 @@
-// The mysqlinit command shows what the driver of that name is for, and tells what
-// is wrong with a database.
+// The mysqlinit command shows what the driver mysqlinit is for, and what is wrong
+// with a database.
 //
 //	mysqlinit race [-workers N] [-keys N] [DSN]
 //	mysqlinit check [-json] DSN
@@ -21,23 +21,25 @@ const usage = `usage: mysqlinit race [-workers N] [-keys N] [DSN]
        mysqlinit check [-json] DSN
 
 race plays the get-or-create race against a real server, first through the plain
-MySQL driver, then through mysqlinit: step by step, then under load, then what
-READ COMMITTED costs. It works in a table of its own, which it creates in the
-DSN's database and drops. Without a DSN it starts a throwaway server.
-Exit code 1: the driver lost a transaction.
+MySQL driver, then through mysqlinit: step by step, then under load. It shows
+what READ COMMITTED costs. Last it shows a transaction of which one half is lost
+and the other committed, and how the guard prevents that. It creates a table in
+the DSN's database, works in it, and drops it. Without a DSN it starts a
+throwaway server.
+Exit code 1: the driver lost a transaction, or committed one half.
 
-check tells what sessions a DSN gives, and what about them and their server
-will go wrong: why, and the cure. It only reads.
+check shows the sessions that a DSN gives, what will go wrong with them and with
+their server, why, and the cure. It only reads.
 Exit code 1: there is a warning or an error.
 
-Exit code 2, of both: wrong usage, no server, or no connection.
+Exit code 2, from both: wrong usage, no server, or no connection.
 `
 
 // Exit codes.
 const (
 	exitOK       = 0
-	exitLost     = 1 // race: the driver did not keep its promise
-	exitFindings = 1 // check: from warning up
+	exitLost     = 1 // race: the driver lost a transaction, or committed one half
+	exitFindings = 1 // check: a warning or an error
 	exitError    = 2 // wrong usage, no server, or no connection
 )
 
@@ -48,7 +50,8 @@ func main() {
 	os.Exit(code)
 }
 
-// commands run with the arguments behind their names, and return an exit code.
+// commands are called with the arguments after their names. They return an exit
+// code.
 var commands = map[string]func(ctx context.Context, args []string, stdout, stderr io.Writer) int{
 	"race":  raceCommand,
 	"check": checkCommand,
@@ -72,32 +75,34 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return command(ctx, args[1:], stdout, stderr)
 }
 
-// newFlags returns the flags of a command. parse tells whether to go on, and else
-// the exit code.
-func newFlags(command string, stderr io.Writer) (flags *flag.FlagSet, parse func(args []string) (code int, ok bool)) {
-	flags = flag.NewFlagSet(command, flag.ContinueOnError)
+func newFlags(command string, stderr io.Writer) *flag.FlagSet {
+	flags := flag.NewFlagSet(command, flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() { fmt.Fprint(stderr, usage, "\n"); flags.PrintDefaults() }
-	return flags, func(args []string) (int, bool) {
-		switch err := flags.Parse(args); {
-		case errors.Is(err, flag.ErrHelp):
-			return exitOK, false
-		case err != nil:
-			return exitError, false
-		}
-		return 0, true
+	return flags
+}
+
+// parse reports whether the command should go on; if not, it should exit with
+// code.
+func parse(flags *flag.FlagSet, args []string) (code int, ok bool) {
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return exitOK, false
+	case err != nil:
+		return exitError, false
 	}
+	return 0, true
 }
 
 func raceCommand(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	flags, parse := newFlags("race", stderr)
+	flags := newFlags("race", stderr)
 	workers := flags.Int("workers", 16, "`number` of transactions that race for each key")
-	keys := flags.Int("keys", 200, "`number` of keys they race for")
-	if code, ok := parse(args); !ok {
+	keys := flags.Int("keys", 50, "`number` of keys they race for")
+	if code, ok := parse(flags, args); !ok {
 		return code
 	}
 	if flags.NArg() > 1 || *workers < 2 || *keys < 1 {
-		fmt.Fprintln(stderr, "mysqlinit race: it takes one DSN at most (behind the flags), 2 workers or more and 1 key or more")
+		fmt.Fprintln(stderr, "mysqlinit race: want at most one DSN (after the flags), 2 workers or more, and 1 key or more")
 		return exitError
 	}
 	kept, err := race(ctx, newScreen(stdout), flags.Arg(0), *workers, *keys)
@@ -112,17 +117,17 @@ func raceCommand(ctx context.Context, args []string, stdout, stderr io.Writer) i
 }
 
 func checkCommand(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	flags, parse := newFlags("check", stderr)
+	flags := newFlags("check", stderr)
 	asJSON := flags.Bool("json", false, "print JSON, as docs/check.md describes it")
-	// The flag may also stand behind the DSN.
+	// The flag is also accepted after the DSN.
 	if len(args) == 2 && (args[1] == "--json" || args[1] == "-json") {
 		args[0], args[1] = args[1], args[0]
 	}
-	if code, ok := parse(args); !ok {
+	if code, ok := parse(flags, args); !ok {
 		return code
 	}
 	if flags.NArg() != 1 {
-		fmt.Fprintln(stderr, "mysqlinit check: it takes one DSN, such as 'user:password@tcp(127.0.0.1:3306)/database'")
+		fmt.Fprintln(stderr, "mysqlinit check: want one DSN, such as 'user:password@tcp(127.0.0.1:3306)/database'")
 		return exitError
 	}
 	c, err := check(ctx, flags.Arg(0))

@@ -20,7 +20,7 @@ func runRace(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	return code, out.String(), errs.String()
 }
 
-// tables returns how many tables of the command's there are.
+// tables returns how many tables the command has left.
 func tables(t *testing.T, dsn string) (n int) {
 	t.Helper()
 	db, err := sql.Open("mysql", dsn)
@@ -46,10 +46,13 @@ func TestRacePlaysTheStory(t *testing.T) {
 		"this driver", "(READ COMMITTED)", "no row", "INSERT INTO", "error 1062", "→ bob", "B lost the race (1062), read again, and has the row",
 		"8 workers race for each of 20 keys", "The plain driver lost ", "mysqlinit none.",
 		"The price", "(REPEATABLE READ)", "waits for B's gap lock", "error 1213", "Booked once", "(READ COMMITTED)", "Booked twice",
+		"half a transaction", "(guard=false)", "error 1213", "swallows this error", "INSERT INTO", "→ OK", "Commit", "→ OK", "→ no row", "→ payment-1", "Half of A's transaction is committed",
+		"(guard=true)", "error 1213", "swallows this error", "INSERT INTO", "→ ErrTransactionLost", "Commit", "→ ErrTransactionLost", "→ no row", "→ no row",
+		"Nothing of A's transaction is committed", "Error 1213",
 	} {
 		_, after, found := strings.Cut(rest, want)
 		if !found {
-			t.Fatalf("%q is not there, or not in its place:\n%s", want, stdout)
+			t.Fatalf("%q is missing, or in the wrong place:\n%s", want, stdout)
 		}
 		rest = after
 	}
@@ -63,7 +66,7 @@ func TestRacePlaysTheStory(t *testing.T) {
 		}
 	}
 	if strings.Contains(stdout, "\x1b") {
-		t.Error("coloured, and this is no terminal")
+		t.Error("coloured, but this is not a terminal")
 	}
 	if n := tables(t, dsn); n != 0 {
 		t.Errorf("%d tables are left", n)
@@ -77,7 +80,7 @@ func TestRaceOnAThrowawayServer(t *testing.T) {
 	}
 }
 
-// cancelWriter cancels when it is told a word.
+// cancelWriter cancels when it is to write a word.
 type cancelWriter struct {
 	word   string
 	cancel func()
@@ -92,10 +95,10 @@ func (w cancelWriter) Write(p []byte) (int, error) {
 
 func TestInterruptedRaceDropsItsTable(t *testing.T) {
 	dsn := testserver.AnyDSN(t)
-	for _, word := range []string{"1062", "Under load", "gap lock"} {
+	for _, word := range []string{"1062", "Under load", "gap lock", "swallows this error"} {
 		ctx, cancel := context.WithCancel(t.Context())
 		var stderr bytes.Buffer
-		code := run(ctx, []string{"race", dsn}, cancelWriter{word, cancel}, &stderr)
+		code := run(ctx, []string{"race", "-keys", "5", dsn}, cancelWriter{word, cancel}, &stderr)
 		cancel()
 		if code != exitError || !strings.Contains(stderr.String(), "canceled") || strings.Contains(stderr.String(), "DROP") {
 			t.Errorf("at %q: exit code %d, %s", word, code, &stderr)
@@ -139,7 +142,7 @@ func TestRaceSaysWhatIsWrong(t *testing.T) {
 }
 
 func TestColourOnATerminalOnly(t *testing.T) {
-	// To newScreen any character device is a terminal.
+	// newScreen treats any character device as a terminal.
 	device, err := os.Open(os.DevNull)
 	if err != nil {
 		t.Fatal(err)

@@ -8,22 +8,22 @@ import (
 	"time"
 )
 
-// price shows what READ COMMITTED takes away: two sessions that find a slot
-// free, with FOR UPDATE, and book it.
+// price plays act 4, which shows what READ COMMITTED takes away: two sessions
+// find a slot free, with FOR UPDATE, and book it.
 func (st *stage) price(ctx context.Context) error {
 	st.title("4. The price: no gap locks")
-	st.paragraph(plain, "Two sessions look for a booking between 9 and 10, with FOR UPDATE, find none, and book. First through the plain driver, then through this one.")
+	st.paragraph(plain, "Two sessions look for a booking between 9 and 10, with FOR UPDATE. Both find none, and book. First through the plain driver, then through this one.")
 	if err := st.book(ctx, st.plain, 9); err != nil {
 		return err
 	}
 	if err := st.book(ctx, st.prepared, 19); err != nil {
 		return err
 	}
-	st.paragraph(plain, "Where code relies on that lock: a unique key; or BeginTx with sql.LevelRepeatableRead or LevelSerializable, for that transaction alone; or a second pool with isolation=server.")
+	st.paragraph(plain, "If your code relies on that lock, use a unique key; or BeginTx with sql.LevelRepeatableRead or LevelSerializable, for that transaction alone; or a second pool with isolation=server.")
 	return nil
 }
 
-// book lets both sessions look for a free slot and then book it.
+// book makes both sessions look for a free slot and then book it.
 func (st *stage) book(ctx context.Context, db *sql.DB, slot int) error {
 	a, b, done, err := st.connect(ctx, db)
 	if err != nil {
@@ -39,43 +39,24 @@ func (st *stage) book(ctx context.Context, db *sql.DB, slot int) error {
 	a.get(ctx, look)
 	b.get(ctx, look)
 
-	// A's INSERT may wait for B's gap lock until B's own shows the deadlock.
-	statement := insert("A")
-	st.say(threadA, plain, statement)
-	answered := make(chan error, 1)
-	go func() {
-		_, err := a.conn.ExecContext(ctx, statement)
-		answered <- err
-	}()
-	var aErr error
-	waiting := false
-	select {
-	case aErr = <-answered:
-		a.answer(aErr, "OK")
-	case <-time.After(500 * time.Millisecond):
-		waiting = true
-		st.say(threadA, bold, "  … waits for B's gap lock")
+	// At REPEATABLE READ, A's INSERT waits for B's gap lock, and B's INSERT then
+	// makes it a deadlock.
+	var bErr error
+	aErr := a.execThen(ctx, insert("A"), func() { bErr = b.exec(ctx, insert("B")) })
+	if aErr == nil {
+		a.exec(ctx, "COMMIT")
 	}
-	bErr := b.exec(ctx, insert("B"))
-	if waiting {
-		aErr = <-answered
-		a.answer(aErr, "OK")
+	if bErr == nil {
+		b.exec(ctx, "COMMIT")
 	}
-	for _, x := range []struct {
-		*actor
-		err error
-	}{{a, aErr}, {b, bErr}} {
-		if x.err == nil {
-			x.exec(ctx, "COMMIT")
-		}
-	}
+
 	var booked int
 	if err := a.conn.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+st.table+" WHERE slot = ?", slot).Scan(&booked); err != nil {
 		return err
 	}
 	switch booked {
 	case 1:
-		st.verdict(good, "Booked once: the gap lock made one of them a deadlock's victim, to be run again.")
+		st.verdict(good, "Booked once: the gap lock made one of them the victim of a deadlock, to be run again.")
 	case 2:
 		st.verdict(bad, "Booked twice: READ COMMITTED locks no gaps.")
 	default:
@@ -83,4 +64,31 @@ func (st *stage) book(ctx context.Context, db *sql.DB, slot int) error {
 	}
 	fmt.Fprintln(st.w)
 	return errors.Join(a.err, b.err)
+}
+
+// lockPatience is longer than an INSERT takes that waits for no lock, even on a
+// busy server.
+const lockPatience = 500 * time.Millisecond
+
+// execThen runs a statement and then next. If the statement waits for a lock, next
+// runs while it waits.
+func (x *actor) execThen(ctx context.Context, statement string, next func()) error {
+	x.say(x.thread, plain, statement)
+	answered := make(chan error, 1)
+	go func() {
+		_, err := x.conn.ExecContext(ctx, statement)
+		answered <- err
+	}()
+	select {
+	case err := <-answered:
+		x.answer(err, "OK")
+		next()
+		return err
+	case <-time.After(lockPatience):
+		x.say(x.thread, bold, "  … waits for B's gap lock")
+		next()
+		err := <-answered
+		x.answer(err, "OK")
+		return err
+	}
 }

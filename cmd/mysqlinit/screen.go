@@ -9,7 +9,7 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/oneline"
 )
 
-// screen writes to 80 columns, in colour where a terminal wants it.
+// screen writes lines of 80 columns, in colour if a terminal wants it.
 type screen struct {
 	w      io.Writer
 	colour bool
@@ -59,7 +59,7 @@ func (s *screen) paragraph(st style, text string) {
 	}
 }
 
-// thread is one of the two columns.
+// thread is one of the two columns that a story is told in.
 type thread int
 
 const (
@@ -81,10 +81,10 @@ func (s *screen) say(t thread, st style, text string) {
 	}
 }
 
-// clean is for texts that a server may have sent.
+// clean makes a text that can come from a server safe for a terminal.
 func clean(text string) string { return oneline.Text(text, 2000) }
 
-// columns writes the heads of the two columns.
+// columns writes the headings of the two columns.
 func (s *screen) columns(a, b string) {
 	const most = columnWidth - len("…")
 	a, b = oneline.Text(a, most), oneline.Text(b, most)
@@ -92,7 +92,7 @@ func (s *screen) columns(a, b string) {
 	fmt.Fprintln(s.w, s.paint(dim, strings.Repeat("─", columnWidth+2)+"┼"+strings.Repeat("─", columnWidth+2)))
 }
 
-// wrap breaks text into lines; those behind the first are indented as it is.
+// wrap breaks text into lines. All are indented like the first.
 func wrap(text string, width int) []string {
 	text = clean(text)
 	indent := text[:len(text)-len(strings.TrimLeft(text, " "))]

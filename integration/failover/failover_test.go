@@ -87,6 +87,8 @@ func TestGaleraNodeIsKilled(t *testing.T) {
 	a.To(d.Nodes[1].Addr)
 	l.await(t, "", 100)
 	stop()
+	// A node can still lag, although the cluster has accepted a row.
+	awaitSame(t, openNode(t, d.Nodes[1]), openNode(t, d.Nodes[2]), "COUNT(*) FROM rows_written")
 	l.verify(t, map[string]*servers.Node{"": d.Nodes[2]})
 	if err := d.Nodes[0].Restart(t.Context()); err != nil {
 		t.Error(err)

@@ -52,6 +52,7 @@ func (w *world) disturb(ctx context.Context, random *rand.Rand) {
 	for ctx.Err() == nil {
 		time.Sleep(time.Duration(random.IntN(20)) * time.Millisecond)
 		if len(next) == 0 {
+			w.allHappened.Store(true)
 			next = append(next, weighted[random.IntN(len(weighted))])
 		}
 		d := disturbances[next[0]]

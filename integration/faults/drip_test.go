@@ -50,6 +50,7 @@ func TestDrip(t *testing.T) {
 				name = "MySQL"
 			}
 			t.Run(name+tls, func(t *testing.T) {
+				t.Parallel()
 				slow := newFaulty(t, s, testserver.Root, dripping(t, s.Addr, 50), tls)
 				conn, err := slow.checkout(t.Context())
 				if err != nil {

@@ -84,6 +84,9 @@ func (f *tally) String() string {
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	if testing.Short() {
+		*checkouts, *callers, *soak = 1000, 16, time.Second
+	}
 	_ = mysql.SetLogger(log.New(io.Discard, "", 0)) // it would log each fault
 	code := m.Run()
 	fmt.Println(&figures)

@@ -44,7 +44,7 @@ func TestRandomInterleavings(t *testing.T) {
 	for n := range visitors {
 		visiting.Go(func() {
 			random := rand.New(rand.NewPCG(*seed, uint64(n)))
-			for w.looked.Load() < *checkouts && w.wrong.Load() == 0 && ctx.Err() == nil {
+			for (w.looked.Load() < *checkouts || !w.allHappened.Load()) && w.wrong.Load() == 0 && ctx.Err() == nil {
 				pool := w.pools[random.IntN(len(w.pools))]
 				if !pool.visit(ctx, random) {
 					time.Sleep(time.Millisecond) // the server might be down
@@ -91,6 +91,7 @@ type world struct {
 
 	looked, failed, wrong, levels atomic.Int64
 	did                           map[string]int // how often each disturbance has happened
+	allHappened                   atomic.Bool    // each has happened at least once
 	readingLevel                  sync.Mutex
 
 	mu      sync.Mutex

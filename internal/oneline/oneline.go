@@ -1,4 +1,4 @@
-// Package oneline makes a text that a server has sent fit for logs and terminals.
+// Package oneline makes texts that a server has sent safe for logs and terminals.
 package oneline
 
 import (
@@ -6,9 +6,10 @@ import (
 	"unicode"
 )
 
-// Text returns a text without line breaks and without anything else that steers
-// a terminal, turns the direction of text or has no width. Of a longer text
-// it returns the first bytes, up to most, and an ellipsis.
+// Text replaces everything in a text that is not printable with spaces: line
+// breaks, sequences that control a terminal, characters that change the direction
+// of text or have no width. If the text has more than most bytes, Text cuts it
+// there and adds an ellipsis.
 func Text(text string, most int) string {
 	if len(text) > most {
 		text = strings.ToValidUTF8(text[:most], "?") + "…"

@@ -1,6 +1,6 @@
-// Package scripted is a server that speaks just enough of the MySQL protocol to
-// bring a client to a point, and there sends it any bytes. It is for what no
-// real server sends.
+// Package scripted is a server for tests that need answers that no real server
+// sends. It speaks just enough of the MySQL protocol to bring a client to some
+// point, and sends arbitrary bytes there.
 package scripted
 
 import (
@@ -15,13 +15,13 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-// Script is what a server sends. The zero Script accepts everyone and answers
-// OK to every statement.
+// Script is what a server sends. With the zero Script the server accepts every
+// login and answers OK to every statement.
 type Script struct {
 	Greeting []byte // nil: Greeting(10, "8.0.0-scripted")
-	Auth     []byte // what follows the client's login; nil: OK(2)
-	// Answer answers a connection's statement, numbered from 1; where it returns
-	// false, the connection is closed. nil: OK(1).
+	Auth     []byte // the answer to the client's login; nil: OK(2)
+	// Answer answers a statement, the number-th of its connection, counted from 1. If it
+	// returns false, the connection is closed. nil: OK(1).
 	Answer func(client net.Conn, statement string, number int) bool
 }
 
@@ -65,10 +65,10 @@ func Start(tb testing.TB, script Script) *Server {
 	return s
 }
 
-// DSN is one of this server. Its password is hunter2.
+// DSN returns a DSN of the server, with the password hunter2.
 func (s *Server) DSN(params string) string { return "app:hunter2@tcp(" + s.Addr + ")/?" + params }
 
-// Open returns how many connections neither side has closed.
+// Open returns the number of connections that neither side has closed.
 func (s *Server) Open() int { return int(s.open.Load()) }
 
 // Commands of the protocol.
@@ -106,7 +106,7 @@ func (s *Server) serve(conn net.Conn) {
 			if !s.script.Answer(conn, string(command[1:]), number) {
 				return
 			}
-		case comStmtClose: // has no answer
+		case comStmtClose: // servers do not answer it
 		default:
 			if !Send(conn, Error(1, 1047, "not in the script")) {
 				return
@@ -115,13 +115,13 @@ func (s *Server) serve(conn net.Conn) {
 	}
 }
 
-// Send writes bytes, and tells whether the client took them.
+// Send writes bytes, and reports whether that succeeded.
 func Send(w io.Writer, data []byte) bool {
 	_, err := w.Write(data)
 	return err == nil
 }
 
-// ReadPacket returns the payload of what the client sends next.
+// ReadPacket returns the payload of the next packet.
 func ReadPacket(r io.Reader) ([]byte, error) {
 	var header [4]byte
 	if _, err := io.ReadFull(r, header[:]); err != nil {
@@ -133,9 +133,9 @@ func ReadPacket(r io.Reader) ([]byte, error) {
 	return payload, err
 }
 
-const longest = 1<<24 - 1 // payload of one packet; a longer one goes on in the next
+const longest = 1<<24 - 1 // bytes of payload in one packet; the rest is in the next
 
-// Packet puts a header before a payload, and several where it is long.
+// Packet makes a packet of a payload, and several if the payload is too long for one.
 func Packet(sequence byte, payload string) (packets []byte) {
 	for {
 		part := payload[:min(len(payload), longest)]
@@ -149,26 +149,26 @@ func Packet(sequence byte, payload string) (packets []byte) {
 	}
 }
 
-// Flags of a server's status.
+// Flags of the status in a server's OK.
 const (
 	autocommit        = 2
 	moreResultsExists = 8
 )
 
-// OK is the packet of that name.
+// OK returns an OK packet.
 func OK(sequence byte) []byte { return Packet(sequence, "\x00\x00\x00\x02\x00\x00\x00") }
 
-// MoreToCome is an OK behind which another answer follows.
+// MoreToCome returns an OK packet that announces another result.
 func MoreToCome(sequence byte) []byte {
 	return Packet(sequence, string([]byte{0, 0, 0, autocommit | moreResultsExists, 0, 0, 0}))
 }
 
-// Error is the packet of an error.
+// Error returns an error packet.
 func Error(sequence byte, number uint16, message string) []byte {
 	return Packet(sequence, string([]byte{0xff, byte(number), byte(number >> 8)})+"#HY000"+message)
 }
 
-// Greeting is the server's first packet.
+// Greeting returns the packet that a server sends first.
 func Greeting(protocol byte, version string) []byte {
 	const (
 		capabilities = 1 | 1<<3 | 1<<7 | 1<<9 | 1<<13 | 1<<15 // long password, a database at login, LOCAL INFILE, protocol 4.1, transactions, 20 bytes of salt
@@ -180,7 +180,7 @@ func Greeting(protocol byte, version string) []byte {
 		"saltsaltsalt\x00"+"mysql_native_password\x00")
 }
 
-// Head begins a result set with columns of text.
+// Head returns the packets that begin a result set with columns of text.
 func Head(sequence byte, columns ...string) []byte {
 	head := Packet(sequence, string([]byte{byte(len(columns))}))
 	for i, name := range columns {
@@ -190,7 +190,7 @@ func Head(sequence byte, columns ...string) []byte {
 	return head
 }
 
-// Row is a row of a result set.
+// Row returns a row of a result set.
 func Row(sequence byte, values ...string) []byte {
 	var payload string
 	for _, value := range values {
@@ -199,17 +199,17 @@ func Row(sequence byte, values ...string) []byte {
 	return Packet(sequence, payload)
 }
 
-// End ends a result set.
+// End returns the packet that ends a result set.
 func End(sequence byte) []byte { return Packet(sequence, "\xfe\x00\x00\x02\x00\x00\x00") }
 
-// ResultSet is one with a row.
+// ResultSet returns a result set of one row.
 func ResultSet(columns, row []string) []byte {
 	n := byte(len(columns))
 	set := append(Head(1, columns...), Row(n+2, row...)...)
 	return append(set, End(n+3)...)
 }
 
-// text writes a string of length-encoded text.
+// text returns a length-encoded string.
 func text(value string) string {
 	n := len(value)
 	switch {

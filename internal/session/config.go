@@ -16,9 +16,11 @@ import (
 type Config struct {
 	Isolation    Isolation
 	Binlog       Binlog
+	LevelAfter   int               // how many of Variables stand before the isolation level
 	Variables    []sysvar.Variable // further variables of the one SET, in this order
 	SentByDriver []sysvar.Variable // variables that the MySQL driver has set before
 	InitCommands []string          // run after the SET, one round trip each
+	Multi        bool              // a query can be several statements
 	Verify       bool              // read the session back at the end
 	Logger       *slog.Logger      // told what was learned; never nil
 }
@@ -42,15 +44,16 @@ type Binlog struct {
 // SetsIsolation reports whether the SET sets the isolation level.
 func (c *Config) SetsIsolation() bool { return c.Isolation != Isolation{} }
 
-// introducer returns what has to stand before our literals. Under utf16 and its
-// like MySQL takes the letters of 'READ-COMMITTED' for others.
-func (c *Config) introducer() string {
+// quoter returns a function that makes a literal of our own text. Under utf16 and its like
+// MySQL takes the letters of 'READ-COMMITTED' for others, unless their character
+// set stands before them.
+func (c *Config) quoter() func(text string) string {
 	choosesCharset := func(v sysvar.Variable) bool {
 		name := v.BareName()
 		return name == "character_set_connection" || name == "collation_connection"
 	}
 	if slices.ContainsFunc(c.Variables, choosesCharset) || slices.ContainsFunc(c.SentByDriver, choosesCharset) {
-		return "_latin1"
+		return func(text string) string { return "_latin1'" + text + "'" }
 	}
-	return ""
+	return func(text string) string { return "'" + text + "'" }
 }

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
@@ -17,16 +18,35 @@ type attempt struct {
 
 // names reports whether the server's message names a variable. Only that says
 // whose fault an error is. Messages can be translated; names are not.
-func (a attempt) names(variable string) bool { return quotes(a.err.Message, variable) }
+func (a attempt) names(variable string) bool { return names(a.err.Message, variable) }
 
-func quotes(message, name string) bool {
-	message = strings.ToLower(message)
-	for _, q := range []string{"'", "`", `"`} {
-		if strings.Contains(message, q+name+q) {
-			return true
+func names(message, variable string) bool {
+	return slices.ContainsFunc(quotedTexts(message), func(quoted string) bool { return isNamed(quoted, variable) })
+}
+
+// isNamed reports whether a quoted text is a variable's name, in some scope.
+// vtgate quotes a whole item of the SET, as in '@@no_such = 1'.
+func isNamed(quoted, variable string) bool {
+	quoted, _, _ = strings.Cut(quoted, "=")
+	return sysvar.Variable{Name: strings.TrimSpace(quoted)}.BareName() == variable
+}
+
+// quotedTexts returns what a message quotes, in order. A quote that nothing
+// closes is an apostrophe.
+func quotedTexts(message string) []string {
+	var texts []string
+	for {
+		open := strings.IndexAny(message, "'`\"")
+		if open < 0 {
+			return texts
 		}
+		quoted, rest, closed := strings.Cut(message[open+1:], message[open:open+1])
+		if !closed {
+			return texts
+		}
+		texts = append(texts, quoted)
+		message = rest
 	}
-	return false
 }
 
 // failedAssertion reports whether the server logs in STATEMENT format.
@@ -92,9 +112,10 @@ func (c *Config) afterUnknownVariable(last attempt) Form {
 		if c.Binlog.Assert {
 			next.binlog = leaveBinlog // a server without the variable logs rows only
 		}
-	case c.userVariable(last) == "": // it names nothing: try the forms in order
+	case len(quotedTexts(last.err.Message)) == 0: // it names nothing: try the forms in order
 		return c.renamed(last.form)
 	}
+	// Otherwise it names what we have not sent: it is the user's.
 	return next
 }
 
@@ -114,7 +135,7 @@ func (c *Config) renamed(f Form) Form {
 func (c *Config) afterRefusal(last attempt) Form {
 	next := last.form
 	denied := last.err.Number == errAccessDenied
-	if aboutBinlog := denied || last.names(sysvar.BinlogFormat) || c.userVariable(last) == ""; !aboutBinlog {
+	if aboutBinlog := denied || last.names(sysvar.BinlogFormat) || c.culprit(last) == nil; !aboutBinlog {
 		return next
 	}
 	switch {
@@ -139,12 +160,22 @@ func (c *Config) afterWrongValue(last attempt, tried []attempt) Form {
 	return next
 }
 
-// userVariable returns the user's variable that a server's message names, or "".
-func (c *Config) userVariable(a attempt) string {
-	for _, v := range c.Variables {
-		if a.names(v.BareName()) {
-			return v.Name
+// culprit returns the user's variable that a server's message is about: the one
+// that it names, or the one whose value has what it quotes. It returns nil if
+// there is none.
+func (c *Config) culprit(a attempt) *sysvar.Variable {
+	quoted := quotedTexts(a.err.Message)
+	for _, isAbout := range []func(quoted string, v sysvar.Variable) bool{
+		func(quoted string, v sysvar.Variable) bool { return isNamed(quoted, v.BareName()) },
+		func(quoted string, v sysvar.Variable) bool {
+			return len(quoted) > 1 && strings.Contains(strings.ToLower(v.Value), strings.ToLower(quoted))
+		},
+	} {
+		for i, v := range c.Variables {
+			if slices.ContainsFunc(quoted, func(q string) bool { return isAbout(q, v) }) {
+				return &c.Variables[i]
+			}
 		}
 	}
-	return ""
+	return nil
 }

@@ -1,6 +1,8 @@
 package session
 
 import (
+	"cmp"
+	"database/sql"
 	"strings"
 
 	"github.com/mysqlinit/mysqlinit/internal/sysvar"
@@ -41,55 +43,64 @@ type statement struct {
 	namesIsolation bool   // it sets the isolation level by the variable's name
 }
 
-// statement writes the SET of our own items and of variables. Our items come first, so
-// that nothing in a value of the DSN can comment them out.
+// statement writes the SET of our own items and of variables. Our items come
+// first, so that nothing in a value of the DSN can comment them out. Only a level
+// that the DSN writes as a variable keeps its place: some variables have to be
+// set before it.
 func (c *Config) statement(f Form, variables []sysvar.Variable) *statement {
-	const (
-		formatItem = "@@SESSION." + sysvar.BinlogFormat
-		logBin     = "@@GLOBAL.log_bin"
-	)
-	s := &statement{form: f}
-	introducer := c.introducer()
-	quote := func(literal string) string { return introducer + "'" + literal + "'" }
-	level := sysvar.LevelName(c.Isolation.Level)
-	var items itemList
-	isolationItem := func(value string) {
-		s.namesIsolation = true
-		items.add("@@SESSION."+f.name, value)
-	}
-	switch {
-	case level == "":
-	case f.binlog == assertBinlog:
-		log := logBin
-		if f.galera {
-			log = "(" + logBin + " OR @@wsrep_on)"
-		}
-		isolationItem("IF(" + formatItem + " = " + quote("STATEMENT") + " AND " + log + ", " + quote(sysvar.StatementFormatText) + ", " + quote(level) + ")")
-	case f.binlog == leaveBinlog && c.Binlog.Format == "" && len(variables) == 0:
+	const formatItem = "@@SESSION." + sysvar.BinlogFormat
+	if c.Isolation.Level != sql.LevelDefault && f.binlog == leaveBinlog && c.Binlog.Format == "" && len(variables) == 0 {
 		// Every dialect takes this form, and SQL proxies follow it.
-		s.text = "SET SESSION TRANSACTION ISOLATION LEVEL " + sysvar.SpacedLevelName(c.Isolation.Level)
-		return s
-	default:
-		isolationItem(quote(level))
+		return &statement{form: f, text: "SET SESSION TRANSACTION ISOLATION LEVEL " + sysvar.SpacedLevelName(c.Isolation.Level)}
+	}
+	quote := c.quoter()
+	level := c.levelValue(f, quote)
+	before := min(c.LevelAfter, len(variables))
+	var items itemList
+	if before == 0 {
+		items.addLevel(f.name, level)
 	}
 	if f.binlog == setBinlog {
 		items.add(formatItem, quote("ROW"))
 	}
-	if c.Isolation.Expr != "" {
-		isolationItem(c.Isolation.Expr)
-	}
 	if c.Binlog.Format != "" {
 		items.add(formatItem, c.Binlog.Format)
 	}
-	for _, v := range variables {
+	for i, v := range variables {
 		items.add(v.Name, v.Value)
+		if i+1 == before {
+			items.addLevel(f.name, level)
+		}
 	}
-	s.text = items.text.String()
-	return s
+	return &statement{form: f, text: items.text.String(), namesIsolation: level != ""}
+}
+
+// levelValue is the SQL for the isolation level, with the check of binlog_format
+// in it if the form has one. It is "" if the level is left to the server.
+func (c *Config) levelValue(f Form, quote func(string) string) string {
+	const isStatement = "@@SESSION." + sysvar.BinlogFormat + " = "
+	name := sysvar.LevelName(c.Isolation.Level)
+	if name == "" || f.binlog != assertBinlog {
+		if name != "" {
+			name = quote(name)
+		}
+		return cmp.Or(name, c.Isolation.Expr)
+	}
+	log := "@@GLOBAL.log_bin"
+	if f.galera {
+		log = "(" + log + " OR @@wsrep_on)"
+	}
+	return "IF(" + isStatement + quote("STATEMENT") + " AND " + log + ", " + quote(sysvar.StatementFormatText) + ", " + quote(name) + ")"
 }
 
 // itemList is the text of a SET under construction.
 type itemList struct{ text strings.Builder }
+
+func (l *itemList) addLevel(name, value string) {
+	if value != "" {
+		l.add("@@SESSION."+name, value)
+	}
+}
 
 func (l *itemList) add(name, value string) {
 	if l.text.Len() == 0 {

@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/mysqlinit/mysqlinit/internal/sqltext"
@@ -10,41 +11,83 @@ import (
 
 // This file says whose item a server refused, and what to do about it.
 
-// refused is the failure of a SET of which no form was taken.
-func (c *Config) refused(tried []attempt) *Failure {
+// refused is the failure of a SET of which no form was taken. readOnly asks the
+// server whether it takes no writes.
+func (c *Config) refused(tried []attempt, readOnly func() bool) *Failure {
 	last := tried[len(tried)-1]
-	denied := refusedToSet(tried)
-	if c.userVariable(last) != "" {
-		return c.blame(last)
-	}
-	for _, a := range tried {
-		if a.failedAssertion() {
-			return c.statementFormat(a, denied)
+	if c.culprit(last) == nil {
+		for _, a := range tried {
+			if a.failedAssertion() {
+				return c.statementFormat(a, refusedToSet(tried), readOnly())
+			}
 		}
 	}
-	if denied != nil && last.err.Number == denied.err.Number {
-		// The server refused it without binlog_format too, and names nobody: another
-		// item is at fault, and the server's first word about it counts.
-		return c.blame(*denied)
-	}
-	return c.blame(last)
-}
-
-// blame says whose item the server refused.
-func (c *Config) blame(a attempt) *Failure {
-	f := &Failure{Statement: a.text, Reason: PhaseSet.Failed(), Err: a.err}
-	if name := c.userVariable(a); name != "" {
-		f.Reason = fmt.Sprintf("the server refused %s, which the DSN sets", name)
-		f.Cure = "correct that key of the DSN, or take it out"
+	f := &Failure{Statement: last.text, Reason: PhaseSet.Failed(), Err: last.err}
+	if v := c.culprit(last); v != nil {
+		f.Reason, f.Cure = c.explain(*v, last)
 		return f
 	}
-	switch a.err.Number {
+	switch last.err.Number {
 	case errAccessDenied:
-		c.explainDenied(f, a)
+		c.explainDenied(f, last)
 	case errParse, errUnknownColumn:
-		c.explainMisread(f, a)
+		c.explainMisread(f, last)
+	case errAbortedConn:
+		f.Reason = "the server has closed the connection before our first statement, because its init_connect fails for this account"
+		f.Cure = "correct the server's init_connect (SELECT @@GLOBAL.init_connect); accounts that administer the server skip it, so it can fail for others unseen"
+	case errSkipIsolation:
+		f.Reason = "the server does not offer the isolation level that was asked for"
+		f.Cure = "on TiDB write tidb_skip_isolation_level_check=1&transaction_isolation=%27SERIALIZABLE%27, in this order, or choose another level"
 	}
 	return f
+}
+
+// explain says what is wrong with a variable of the DSN, and what to write.
+func (c *Config) explain(v sysvar.Variable, a attempt) (reason, cure string) {
+	name, value := sqltext.OneLine(v.Name), "its value"
+	if v.IsPublic() {
+		value = sqltext.OneLine(v.Value)
+	}
+	reason = "the server refused " + name + ", which the DSN sets"
+	cure = "correct that key of the DSN, or take it out"
+	switch a.err.Number {
+	case errUnknownVariable:
+		if !a.names(v.BareName()) {
+			return reason + ": it takes a word of " + value + " for a variable", quoteIt(name)
+		}
+		reason += ": it has no variable of that name"
+		cure = "correct the key, or take it out; a variable that only some servers have can stand in a comment for the others: initCommand=/*M!+SET+…+*/"
+	case errWrongValue, errWrongType, errUnknownTimeZone:
+		reason += ": it does not take " + value
+		cure = valueCure(v, a.err.Number)
+	case errGlobalVariable, errReadOnlyVar:
+		reason += ": it cannot be set for a session"
+		cure = "take the key out, and set the variable on the server if it is needed"
+	case errParse, errUnknownColumn:
+		reason = "the server does not understand the SET, most likely the value of " + name + " in the DSN"
+		cure = quoteIt(name)
+	case errAccessDenied:
+		reason = "this account is not allowed to set " + name + ", which the DSN sets"
+		cure = "take that key out of the DSN, or grant the privilege that the server names"
+	}
+	return reason, cure
+}
+
+func quoteIt(name string) string {
+	return "a value is SQL, in which a text needs quotes: " + name + "=%27…%27"
+}
+
+// plusLost matches a value that begins with a space in place of a sign.
+var plusLost = regexp.MustCompile(`^\s*['"]\s+[0-9]`)
+
+func valueCure(v sysvar.Variable, number uint16) string {
+	switch {
+	case plusLost.MatchString(v.Value):
+		return "in a DSN a '+' stands for a space: write %2B"
+	case number == errUnknownTimeZone:
+		return "write an offset, such as time_zone=%27%2B00:00%27, or load the server's time zone tables (mysql_tzinfo_to_sql)"
+	}
+	return "correct that key of the DSN, or take it out; the server's manual lists the values of " + sqltext.OneLine(v.Name)
 }
 
 // explainDenied handles a privilege that the account lacks.
@@ -71,13 +114,14 @@ func (c *Config) explainDenied(f *Failure, a attempt) {
 
 func (c *Config) requiresRow() bool { return c.Binlog.Set && !c.Binlog.Assert }
 
-// explainMisread handles a SET that the server does not understand.
+// explainMisread handles a SET that the server does not understand, and of which
+// it does not say which item it does not understand.
 func (c *Config) explainMisread(f *Failure, a attempt) {
 	asserts := a.form.binlog == assertBinlog
 	switch unquoted := c.unquotedVariable(); {
 	case unquoted != "":
 		f.Reason = "the server does not understand the SET, most likely the value of " + unquoted + " in the DSN"
-		f.Cure = "a value is SQL, in which a text needs quotes: " + unquoted + "=%27…%27"
+		f.Cure = quoteIt(unquoted)
 		if asserts { // a proxy can answer the check in the same way
 			f.Cure += "; if the value is right, binlog=server leaves out the check of binlog_format"
 		}
@@ -98,18 +142,51 @@ func (c *Config) unquotedVariable() string {
 	return ""
 }
 
+// initCommandFailed is the failure of an init command.
+func (c *Config) initCommandFailed(p Phase, command string, err error) *Failure {
+	f := &Failure{Statement: command, Reason: p.Failed(), Err: err}
+	if serverErr := serverError(err); serverErr != nil && serverErr.Number == errParse && !c.Multi && sqltext.HasSeveral(command) {
+		f.Reason += ": it is more than one statement"
+		f.Cure = "give each statement its own initCommand, or set multiStatements=true in the DSN"
+	}
+	return f
+}
+
+// publicLiterals are the literals of the SET that an error can show.
+func (c *Config) publicLiterals() []string {
+	var public []string
+	for _, v := range c.Variables {
+		if v.IsPublic() {
+			public = append(public, sqltext.Literals(v.Value)...)
+		}
+	}
+	return public
+}
+
 // statementFormat explains why the asked-for level would not work here. The
 // server's refusal to set the format, if there is one, says more than that of
 // the assertion.
-func (c *Config) statementFormat(asserted attempt, denied *attempt) *Failure {
+func (c *Config) statementFormat(asserted attempt, denied *attempt, readOnly bool) *Failure {
 	shown, message, why := asserted, "", "binlog=assert never changes the session's format"
 	if denied != nil {
 		shown, message, why = *denied, denied.err.Message, "this account is not allowed to change the format for its session"
 	}
+	const (
+		logRows   = "set binlog_format = ROW (or MIXED) in the server's my.cnf"
+		keepLevel = "isolation=server in the DSN keeps the server's isolation level"
+		onlyReads = "binlog=server for a pool that only reads"
+	)
+	cures := []string{logRows, keepLevel, onlyReads, grant(message)}
+	if readOnly {
+		cures = []string{onlyReads + ", because this server is read-only", keepLevel, logRows, grant(message)}
+	}
+	for i := range cures {
+		cures[i] = fmt.Sprintf("(%d) %s", i+1, cures[i])
+	}
 	return &Failure{
 		Statement: shown.text,
 		Reason:    "this server logs in STATEMENT format, with which InnoDB refuses every write of a " + sysvar.SpacedLevelName(c.Isolation.Level) + " transaction (error 1665), and " + why,
-		Cure:      "(1) set binlog_format = ROW (or MIXED) in the server's my.cnf; (2) isolation=server in the DSN keeps the server's isolation level; (3) binlog=server for a pool that only reads; (4) " + grant(message),
+		Cure:      strings.Join(cures, "; "),
 		Err:       shown.err,
 	}
 }

@@ -28,15 +28,19 @@ func New(c Config) *Session {
 // Prepare runs on a new connection all that was asked for. The form that the
 // server took is for Restore.
 func (s *Session) Prepare(ctx context.Context, conn driver.Conn, p *Progress) (Form, *Failure) {
-	p.enter(PhaseSet)
-	f, failure := s.sendSet(ctx, conn)
+	f, failure := s.sendSet(ctx, conn, p)
 	if failure != nil {
 		return f, failure
 	}
 	for i, command := range s.InitCommands {
 		p.enter(Phase(i + 1))
 		if err := driverconn.Exec(ctx, conn, command); err != nil {
-			return f, &Failure{Statement: command, Reason: p.Phase().Failed(), Err: err}
+			return f, s.initCommandFailed(p.Phase(), command, err)
+		}
+	}
+	if driverconn.FlagsOf(conn).InTransaction() {
+		if failure := commit(ctx, conn, p); failure != nil {
+			return f, failure
 		}
 	}
 	if s.Verify {
@@ -44,6 +48,18 @@ func (s *Session) Prepare(ctx context.Context, conn driver.Conn, p *Progress) (F
 		return f, s.verify(ctx, conn, f)
 	}
 	return f, nil
+}
+
+// commit ends a transaction that the server's init_connect or an init command has
+// left open, as the user's first START TRANSACTION would. Until it ends, MySQL
+// 9.7 keeps its isolation level, also for the transaction after it, and it keeps
+// its locks.
+func commit(ctx context.Context, conn driver.Conn, p *Progress) *Failure {
+	p.enter(PhaseCommit)
+	if err := driverconn.Exec(ctx, conn, "COMMIT"); err != nil {
+		return &Failure{Statement: "COMMIT", Reason: p.Phase().Failed(), Err: err}
+	}
+	return nil
 }
 
 // Restore sends a connection that Prepare has prepared in this form the SET
@@ -71,13 +87,15 @@ const mostForms = 4
 // that it does not know or allow that form, the form that its answer calls for
 // is tried on the same connection. A SET of several items is applied whole or
 // not at all.
-func (s *Session) sendSet(ctx context.Context, conn driver.Conn) (Form, *Failure) {
+func (s *Session) sendSet(ctx context.Context, conn driver.Conn, p *Progress) (Form, *Failure) {
 	next := s.learned.Load()
 	if next == nil {
 		next = s.statement(s.firstForm(), s.Variables)
 	}
 	var tried []attempt
+	committed := false
 	for {
+		p.enter(PhaseSet)
 		err := driverconn.Exec(ctx, conn, next.text)
 		if err == nil {
 			s.learn(next, tried)
@@ -87,13 +105,28 @@ func (s *Session) sendSet(ctx context.Context, conn driver.Conn) (Form, *Failure
 		if serverErr == nil {
 			return next.form, &Failure{Statement: next.text, Reason: PhaseSet.Failed(), Err: err}
 		}
+		if serverErr.Number == errInTransaction && !committed { // init_connect has opened one
+			committed = true
+			if failure := commit(ctx, conn, p); failure != nil {
+				return next.form, failure
+			}
+			continue
+		}
 		tried = append(tried, attempt{next.form, next.text, serverErr})
 		form := s.nextForm(tried)
 		if len(tried) == mostForms || slices.ContainsFunc(tried, func(a attempt) bool { return a.form == form }) {
-			return next.form, s.refused(tried)
+			failure := s.refused(tried, func() bool { return isReadOnly(ctx, conn) })
+			failure.Public = s.publicLiterals()
+			return next.form, failure
 		}
 		next = s.statement(form, s.Variables)
 	}
+}
+
+// isReadOnly reports whether a server says that it takes no writes.
+func isReadOnly(ctx context.Context, conn driver.Conn) bool {
+	row, err := driverconn.QueryRow(ctx, conn, "SELECT @@GLOBAL.read_only", 1)
+	return err == nil && row[0] != "0"
 }
 
 // learn keeps the SET that worked, and logs its form if that is news.

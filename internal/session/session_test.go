@@ -122,7 +122,7 @@ func shown(f *session.Failure) (text string, number uint16) {
 	if serverErr, ok := errors.AsType[*mysql.MySQLError](f.Err); ok {
 		number = serverErr.Number
 	}
-	return strings.Join([]string{f.Reason, sqltext.Mask(f.Statement), sqltext.MaskAnswer(f.Statement, f.Err), f.Cure}, ": "), number
+	return strings.Join([]string{f.Reason, f.Cure, sqltext.MaskAnswer(f.Statement, f.Err, f.Public...), sqltext.Mask(f.Statement, f.Public...)}, ": "), number
 }
 
 func TestDialectIsLearnedInThreeFormsAtMost(t *testing.T) {
@@ -347,7 +347,7 @@ func TestTheSET(t *testing.T) {
 		{[]func(*session.Config){setting("time_zone", "'UTC'"), setting("sql_mode", "'ANSI'")}, ours + ", time_zone = 'UTC', sql_mode = 'ANSI'"},
 		{[]func(*session.Config){setting("a", "1 # one"), setting("b", "2")}, ours + ", a = 1 # one\n, b = 2"},
 		{[]func(*session.Config){setting("time_zone", "'+00:00' -- utc"), setting("a", "1")}, ours + ", time_zone = '+00:00' -- utc\n, a = 1"},
-		{[]func(*session.Config){at(session.Isolation{Expr: "DEFAULT"})}, "SET @@SESSION.binlog_format = 'ROW', @@SESSION.transaction_isolation = DEFAULT"},
+		{[]func(*session.Config){at(session.Isolation{Expr: "DEFAULT"})}, "SET @@SESSION.transaction_isolation = DEFAULT, @@SESSION.binlog_format = 'ROW'"},
 		{[]func(*session.Config){with(session.Binlog{Format: "MIXED"})}, "SET @@SESSION.transaction_isolation = 'READ-COMMITTED', @@SESSION.binlog_format = MIXED"},
 		{[]func(*session.Config){at(session.Isolation{Level: sql.LevelSerializable}), with(assert)}, "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE"},
 		{[]func(*session.Config){with(assert)}, "SET @@SESSION.transaction_isolation = IF(@@SESSION.binlog_format = 'STATEMENT' AND (@@GLOBAL.log_bin OR @@wsrep_on), 'mysqlinit: binlog_format is STATEMENT', 'READ-COMMITTED')"},
@@ -383,7 +383,7 @@ func TestUsersVariableIsBlamedNotOurs(t *testing.T) {
 				return serverError(test.number, "%s", test.message)
 			}}
 			text, number := conn.prepare(testSession(setting(test.name, test.value)))
-			if number != test.number || !strings.Contains(text, test.want) || strings.Contains(text, "BOGUS") {
+			if number != test.number || !strings.Contains(text, test.want) || strings.Contains(text, "BOGUS") != (test.value == "'BOGUS'") {
 				t.Errorf("%s, privileged %v: got %s", test.name, privileged, text)
 			}
 			if len(conn.sent) > 2 {
@@ -404,6 +404,111 @@ func TestUsersVariableIsBlamedNotOurs(t *testing.T) {
 			if text, _ := conn.prepare(s); test.number != 1227 && !strings.Contains(text, test.want) {
 				t.Errorf("%s after the assertion: got %s", test.name, text)
 			}
+		}
+	}
+}
+
+// A level that the DSN writes as a variable keeps its place. Aurora's readers and
+// TiDB want another variable before it.
+func TestLevelKeepsItsPlace(t *testing.T) {
+	for _, rule := range []struct {
+		server, before string // the variable that has to stand before the level
+		refusal        error
+	}{
+		{"Aurora", "aurora_read_replica_read_committed", serverError(1231, "Variable 'transaction_isolation' can't be set to the value of 'READ-COMMITTED'")},
+		{"TiDB", "tidb_skip_isolation_level_check", serverError(8048, "The isolation level 'SERIALIZABLE' is not supported. Set tidb_skip_isolation_level_check=1 to skip this error")},
+	} {
+		conn := &scriptedConn{answer: func(query string) error {
+			if before := strings.Index(query, rule.before); before < 0 || before > strings.Index(query, "@@SESSION.transaction_isolation") {
+				return rule.refusal
+			}
+			return nil
+		}}
+		after := func(c *session.Config) { c.LevelAfter = 1 }
+		if text, _ := conn.prepare(testSession(setting(rule.before, "1"), setting("time_zone", "'UTC'"), after)); text != "" {
+			t.Errorf("%s: %s", rule.server, text)
+		}
+		if got := conn.sent[0]; !strings.HasSuffix(got, ", time_zone = 'UTC'") {
+			t.Errorf("%s: sent %s", rule.server, got)
+		}
+		// A level that is ours goes first, which such a server refuses.
+		if text, number := conn.prepare(testSession(setting(rule.before, "1"))); text == "" || number == 8048 && !strings.Contains(text, "in this order") {
+			t.Errorf("%s, level first: %q", rule.server, text)
+		}
+	}
+}
+
+func TestReasonsAndCures(t *testing.T) {
+	for _, test := range []struct {
+		about       string
+		name, value string
+		answer      error
+		wants       []string
+	}{
+		{"a value without quotes, on a server that reads it as a variable", "sql_mode", "STRICT_TRANS_TABLES,NO_ZERO_DATE",
+			serverError(1193, "Unknown system variable 'NO_ZERO_DATE'"), []string{"refused sql_mode", "sql_mode=%27…%27"}},
+		{"vtgate quotes the whole item", "no_such", "1", serverError(1193, "Unknown system variable '@@no_such = 1'"), []string{"refused no_such", "no variable of that name"}},
+		{"a variable of some servers only", "wsrep_sync_wait", "7", serverError(1193, "Unknown system variable 'wsrep_sync_wait'"), []string{"refused wsrep_sync_wait", "initCommand=/*M!"}},
+		{"a + that became a space", "time_zone", "' 08:00'", serverError(1298, "Unknown or incorrect time zone: ' 08:00'"), []string{"refused time_zone", "' 08:00'", "%2B"}},
+		{"no time zone tables", "time_zone", "'Europe/Berlin'", serverError(1298, "Unknown or incorrect time zone: 'Europe/Berlin'"), []string{"'Europe/Berlin'", "mysql_tzinfo_to_sql"}},
+		{"a mode that is none", "sql_mode", "'BOGUS'", serverError(1231, "Variable 'sql_mode' can't be set to the value of 'BOGUS'"), []string{"'BOGUS'", "manual"}},
+		{"a user variable's value is not shown", "@tenant", "'hunter2'", serverError(1231, "Variable '@tenant' can't be set to the value of 'hunter2'"), []string{"@tenant", "its value"}},
+		{"a global variable", "max_connections", "5", serverError(1229, "Variable 'max_connections' is a GLOBAL variable and should be set with SET GLOBAL"), []string{"max_connections", "cannot be set for a session"}},
+		{"init_connect", "time_zone", "'UTC'", serverError(1184, "Aborted connection 5 to db: 'app' user: 'app' host: 'localhost' (init_connect command failed)"), []string{"init_connect fails"}},
+	} {
+		conn := &scriptedConn{answer: func(string) error { return test.answer }}
+		text, _ := conn.prepare(testSession(setting(test.name, test.value)))
+		for _, want := range test.wants {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: %q lacks %q", test.about, text, want)
+			}
+		}
+		if strings.Contains(text, "hunter2") {
+			t.Errorf("%s: %s", test.about, text)
+		}
+	}
+}
+
+// The last refusal is about the user's variable: the SET before it was refused for
+// binlog_format, which needs another privilege.
+func TestThePrivilegeThatTheUsersVariableNeedsIsNamed(t *testing.T) {
+	conn := &scriptedConn{answer: func(query string) error {
+		if strings.Contains(query, "binlog_format = 'ROW'") {
+			return serverError(1227, "Access denied; you need (at least one of) the BINLOG ADMIN privilege(s) for this operation")
+		}
+		return serverError(1227, "Access denied; you need (at least one of) the BINLOG REPLAY privilege(s) for this operation")
+	}}
+	text, _ := conn.prepare(testSession(setting("gtid_domain_id", "7"), func(c *session.Config) { c.Isolation = session.Isolation{Level: sql.LevelRepeatableRead} }))
+	if !strings.Contains(text, "gtid_domain_id") || !strings.Contains(text, "BINLOG REPLAY") || strings.Contains(text, "BINLOG ADMIN") {
+		t.Errorf("got %s", text)
+	}
+}
+
+func TestAReadOnlyServerIsToldToLeaveTheFormatAlone(t *testing.T) {
+	for readOnly, first := range map[string]string{"1": "(1) binlog=server", "0": "(1) set binlog_format"} {
+		kind := mariadb1011
+		kind.statement = true
+		conn := &readBackConn{level: readOnly, columns: 1}
+		conn.answer = kind.as(false)
+		_, failure := testSession().Prepare(t.Context(), conn, new(session.Progress))
+		if text, _ := shown(failure); !strings.Contains(text, first) {
+			t.Errorf("read_only = %s: %s", readOnly, text)
+		}
+	}
+}
+
+func TestSeveralStatementsInOneInitCommand(t *testing.T) {
+	const command = "SET a = 1; SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED;"
+	for _, multi := range []bool{false, true} {
+		conn := &scriptedConn{answer: func(query string) error {
+			if query == command {
+				return serverError(1064, "You have an error in your SQL syntax near 'SET SESSION TRANSACTION'")
+			}
+			return nil
+		}}
+		text, _ := conn.prepare(testSession(running(command), func(c *session.Config) { c.Multi = multi }))
+		if strings.Contains(text, "its own initCommand") == multi {
+			t.Errorf("multiStatements %v: %s", multi, text)
 		}
 	}
 }
@@ -500,7 +605,8 @@ func TestPrepareAndExecIfTheExecerSkips(t *testing.T) {
 // readBackConn shows a session without a binlog format.
 type readBackConn struct {
 	scriptedConn
-	level string
+	level   string
+	columns int // 0 means 2
 }
 
 type oneRow struct {
@@ -522,6 +628,9 @@ func (r *oneRow) Next(dest []driver.Value) error {
 func (c *readBackConn) QueryContext(_ context.Context, query string, _ []driver.NamedValue) (driver.Rows, error) {
 	if err := c.answer(query); err != nil {
 		return nil, err
+	}
+	if c.columns == 1 {
+		return &oneRow{values: []driver.Value{[]byte(c.level)}}, nil
 	}
 	return &oneRow{values: []driver.Value{[]byte(c.level), ""}}, nil
 }

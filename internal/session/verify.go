@@ -15,7 +15,7 @@ import (
 func (s *Session) verify(ctx context.Context, conn driver.Conn, f Form) *Failure {
 	wantLevel, wantFormat := s.expected(f)
 	query, row, err := readBack(ctx, conn, f.name, wantFormat != "")
-	if serverErr := serverError(err); serverErr != nil && serverErr.Number == errUnknownVariable && quotes(serverErr.Message, f.name) {
+	if serverErr := serverError(err); serverErr != nil && serverErr.Number == errUnknownVariable && names(serverErr.Message, f.name) {
 		// The SET did not tell us which name the server knows. Learn it, so that the
 		// next connection asks once.
 		f.name = sysvar.OtherIsolationName(f.name)
@@ -35,7 +35,7 @@ func readBack(ctx context.Context, conn driver.Conn, name string, needsFormat bo
 	// LIMIT 1 overrides a sql_select_limit of 0.
 	query = "SELECT @@SESSION." + name + ", @@SESSION." + sysvar.BinlogFormat + " LIMIT 1"
 	row, err = driverconn.QueryRow(ctx, conn, query, 2)
-	if serverErr := serverError(err); serverErr != nil && serverErr.Number == errUnknownVariable && quotes(serverErr.Message, sysvar.BinlogFormat) && !needsFormat {
+	if serverErr := serverError(err); serverErr != nil && serverErr.Number == errUnknownVariable && names(serverErr.Message, sysvar.BinlogFormat) && !needsFormat {
 		query = "SELECT @@SESSION." + name + ", '' LIMIT 1"
 		row, err = driverconn.QueryRow(ctx, conn, query, 2)
 	}

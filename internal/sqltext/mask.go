@@ -3,6 +3,7 @@ package sqltext
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,11 +20,11 @@ const longestShown = 300
 func OneLine(text string) string { return oneline.Text(text, longestShown) }
 
 // Mask returns a statement on one line for people to read. Literals become "?",
-// and comments are left out. The words of the isolation levels and binlog
-// formats are no secrets, and stay.
-func Mask(statement string) string {
+// and comments are left out. Literals that are no secrets stay: the words of the
+// isolation levels and binlog formats, and those in public.
+func Mask(statement string, public ...string) string {
 	if i := certain(statement); i < len(statement) {
-		return Mask(statement[:i]) + " ?…"
+		return Mask(statement[:i], public...) + " ?…"
 	}
 	var b strings.Builder
 	end := 0
@@ -32,7 +33,7 @@ func Mask(statement string) string {
 			b.WriteByte(' ')
 		}
 		switch {
-		case t.kind == numberToken, t.kind == stringToken && !isPublicLiteral(t.text):
+		case t.isLiteral() && !isPublic(t, public):
 			b.WriteByte('?')
 		default:
 			b.WriteString(statement[t.start:t.end])
@@ -43,12 +44,13 @@ func Mask(statement string) string {
 }
 
 // MaskAnswer returns what a statement was answered with, without what the answer
-// quotes of the statement. Names stay, because they say which variable is meant.
-func MaskAnswer(statement string, answer error) string {
+// quotes of the statement. Names stay, because they say which variable is meant,
+// and so do the literals in public.
+func MaskAnswer(statement string, answer error, public ...string) string {
 	if answer == nil {
 		return ""
 	}
-	s := secretsOf(statement)
+	s := secretsOf(statement, public)
 	serverErr, ok := errors.AsType[*mysql.MySQLError](answer)
 	if !ok {
 		text := answer.Error()
@@ -82,8 +84,35 @@ func certain(statement string) int {
 	return len(statement)
 }
 
-func isPublicLiteral(quoted string) bool {
-	text := strings.Trim(quoted, `'"`)
+// Literals returns the literals in a text, without the quotes around them.
+func Literals(text string) []string {
+	var literals []string
+	for _, t := range tokenize(text) {
+		if t.isLiteral() {
+			literals = append(literals, t.unquoted())
+		}
+	}
+	return literals
+}
+
+func (t token) isLiteral() bool { return t.kind == numberToken || t.kind == stringToken }
+
+func (t token) unquoted() string {
+	if t.kind != stringToken {
+		return t.text
+	}
+	return strings.TrimSuffix(t.text[1:], t.text[:1])
+}
+
+// isPublic reports whether a literal is no secret.
+func isPublic(t token, public []string) bool {
+	if slices.Contains(public, t.unquoted()) {
+		return true
+	}
+	if t.kind != stringToken {
+		return false
+	}
+	text := strings.Trim(t.text, `'"`)
 	_, isLevel := sysvar.ParseLevel(text)
 	return isLevel || sysvar.ParseBinlogFormat(text) != "" || strings.EqualFold(text, sysvar.StatementFormatText)
 }
@@ -92,9 +121,11 @@ func isPublicLiteral(quoted string) bool {
 type secrets struct {
 	literals []string
 	names    []string // can be shown even in quotes
+	public   []string // literals that can be shown
 }
 
-func secretsOf(statement string) (s secrets) {
+func secretsOf(statement string, public []string) secrets {
+	s := secrets{public: public}
 	readings := [][]token{tokenize(statement)}
 	code := certain(statement)
 	if code < len(statement) {
@@ -108,11 +139,11 @@ func secretsOf(statement string) (s secrets) {
 				if t.end <= code && !introduces {
 					s.names = append(s.names, t.text)
 				}
+			case isPublic(t, public):
 			case t.kind == numberToken:
 				s.literals = append(s.literals, t.text)
-			case t.kind == stringToken && !isPublicLiteral(t.text):
-				quote := t.text[:1]
-				text := strings.TrimSuffix(t.text[1:], quote)
+			case t.kind == stringToken:
+				quote, text := t.text[:1], t.unquoted()
 				goQuoted := strconv.Quote(text) // as %q writes a statement
 				s.literals = append(s.literals, text, unescape(quote).Replace(text), goQuoted[1:len(goQuoted)-1])
 			}
@@ -202,5 +233,5 @@ func (s secrets) isName(quoted string) bool {
 			return true
 		}
 	}
-	return quoted == sysvar.StatementFormatText
+	return quoted == sysvar.StatementFormatText || slices.Contains(s.public, quoted)
 }

@@ -29,14 +29,43 @@ func (v Variable) BareName() string {
 // that sql_mode reads in two ways.
 func (v Variable) IsConstant() bool { return constant.MatchString(v.Value) }
 
-// ReadsClock reports whether the value is a function of the time that needs no
-// parentheses, such as CURRENT_TIMESTAMP.
-func (v Variable) ReadsClock() bool { return clock.MatchString(v.Value) }
+// OfUser reports whether it is a user variable, such as @tenant.
+func (v Variable) OfUser() bool {
+	_, ok := ParseName(v.Name)
+	return !ok && strings.Contains(v.Name, "@")
+}
+
+// Varies reports whether a constant value can have another effect when it is set
+// again:
+//
+//   - a function of the time that needs no parentheses, such as CURRENT_TIMESTAMP
+//   - DEFAULT, which is the global value
+//   - an empty literal, which MariaDB takes for NULL under the sql_mode
+//     EMPTY_STRING_IS_NULL; sql_mode itself is empty all the same
+//   - a value that changes only those parts of a variable that it names
+func (v Variable) Varies() bool {
+	switch name := v.BareName(); {
+	case varying.MatchString(v.Value), strings.HasPrefix(name, "optimizer_switch"), strings.HasPrefix(name, "optimizer_trace"):
+		return true
+	default:
+		return strings.TrimSpace(v.Value) == "''" && name != "sql_mode"
+	}
+}
 
 var (
 	constant = regexp.MustCompile(`^\s*('[^'\\]*'|[0-9.]*|[A-Za-z][A-Za-z0-9_-]*)\s*$`)
-	clock    = regexp.MustCompile(`(?i)^\s*(current_|localtime|utc_)`)
+	varying  = regexp.MustCompile(`(?i)^\s*(current_|localtime|utc_|default\s*$)`)
 )
+
+// IsPublic reports whether an error can show the value: a time zone, a mode or a
+// number is no secret. That of a user variable can be one, such as a tenant's
+// name, and so can what calls itself a secret.
+func (v Variable) IsPublic() bool {
+	name := strings.ToLower(strings.TrimSpace(v.Name))
+	return (!strings.HasPrefix(name, "@") || strings.HasPrefix(name, "@@")) && !secretName.MatchString(name)
+}
+
+var secretName = regexp.MustCompile(`passw|secret|token|credential|auth|key`)
 
 // Name is how a SET spells a variable.
 type Name struct {
@@ -51,7 +80,7 @@ func (n Name) OfSession() bool {
 	return n.Scope == "" || n.Scope == "session" || n.Scope == "local"
 }
 
-var nameForms = regexp.MustCompile("(?i)^\\s*(@@\\s*)?(?:(session|local|global|persist|persist_only)(?:\\s+|\\s*\\.\\s*))?`?([a-z_]+)`?\\s*$")
+var nameForms = regexp.MustCompile("(?i)^\\s*(@@\\s*)?(?:(session|local|global|persist|persist_only)(?:\\s+|\\s*\\.\\s*))?`?([a-z_][a-z0-9_$.]*)`?\\s*$")
 
 // ParseName takes a spelling apart. It is false for a text that is no system
 // variable's name, such as that of a user variable.

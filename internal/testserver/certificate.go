@@ -13,8 +13,9 @@ import (
 	"time"
 )
 
-// certificate writes a certificate for 127.0.0.1 that signs itself, and returns
-// the server's arguments for it and the pool in which a client trusts it.
+// certificate writes a self-signed certificate for 127.0.0.1 and its key into
+// folder. It returns the server's arguments for them, and the pool of
+// certificates with which a client trusts it.
 func certificate(folder string) (args []string, trusted *x509.CertPool, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -56,5 +57,6 @@ func certificateFiles(folder string) (cert, key string) {
 	return filepath.Join(folder, "cert.pem"), filepath.Join(folder, "key.pem")
 }
 
-// Certificate returns the files of the server's certificate and key, with Config.TLS.
+// Certificate returns the files of the server's certificate and key. They exist
+// if the server was started with Config.TLS.
 func (s *Server) Certificate() (cert, key string) { return certificateFiles(s.Folder) }

@@ -7,6 +7,6 @@ import (
 	"syscall"
 )
 
-// detach keeps a terminal's Ctrl-C from the keeper, which has to clean up
-// after the process that it ends.
+// detach keeps a terminal's Ctrl-C away from the keeper. The keeper has to clean
+// up after the process that Ctrl-C ends.
 func detach(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }

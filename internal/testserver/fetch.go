@@ -12,8 +12,9 @@ import (
 //go:embed fetch.sh
 var fetchScript string
 
-// Fetch returns the folder of a fetched program, which fetch.sh knows by that
-// name, and fetches it where that has not been done. The error says why it is not to be had.
+// Fetch returns the folder of a fetched program. The name is one that fetch.sh
+// knows. The program is fetched unless it was fetched before. The error says why
+// it cannot be fetched.
 func Fetch(ctx context.Context, name string) (folder string, err error) {
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", fetchScript, "fetch.sh", name)
 	if output, err := cmd.CombinedOutput(); err != nil {

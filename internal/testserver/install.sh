@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs a MariaDB server program for the tests and the demo, where none is
-# found. The server is never started as a service. Where it cannot be
-# installed, the tests and the demo say how to get one.
+# Installs a MariaDB server program for the tests and the demo, if none is found.
+# The server is not started as a service. If it cannot be installed, the tests and
+# the demo say how to get one.
 set -u
 
 for program in mariadbd /usr/sbin/mariadbd /usr/libexec/mariadbd /opt/homebrew/opt/mariadb/bin/mariadbd /usr/local/opt/mariadb/bin/mariadbd; do
@@ -21,10 +21,10 @@ elif command -v apt-get >/dev/null 2>&1; then
 	echo "Installing mariadb-server-core with apt-get (once)"
 	log=$(mktemp)
 	install='env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mariadb-server-core'
-	# The package lists of a fresh machine may be missing or old.
+	# The package lists of a fresh machine can be missing or old.
 	$as_root $install >"$log" 2>&1 || { $as_root apt-get update -qq >"$log" 2>&1 && $as_root $install >"$log" 2>&1; } || {
 		tail -n 5 "$log" >&2
-		echo "mariadb-server-core could not be installed; trying without" >&2
+		echo "mariadb-server-core could not be installed; going on without it" >&2
 	}
 	rm -f "$log"
 fi

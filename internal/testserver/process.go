@@ -12,22 +12,23 @@ import (
 	"time"
 )
 
-// Process is a program that runs in a folder of its own. Both go with this
-// process, however that ends.
+// Process is a program that runs in its own folder. When this process ends, in
+// whatever way, the program is ended and the folder removed.
 type Process struct {
-	Folder string   // holds the program's output, as log, and whatever it needs
+	Folder string   // holds the program's output, in the file log, and whatever the program needs
 	Argv   []string // the program and its arguments
 	env    []string
 	keeper *exec.Cmd
 	orders io.WriteCloser
-	ended  chan struct{} // closed at the program's end
+	ended  chan struct{} // closed when the program has ended
 }
 
-// keep starts the program in the background of a shell that waits for the end
-// of its standard input, which comes when this process ends in whatever way,
-// and then kills the program and removes the folder. Before that it takes
-// orders: "kill" kills the program only, "leave" leaves the folder to another keeper.
-// The program holds the shell's standard output open: its end shows there.
+// keep is the script of the keeper: a shell that runs the program in the
+// background and reads its standard input. The input ends when this process
+// ends, in whatever way. Then the keeper kills the program and removes the
+// folder. Until then the keeper obeys orders: "kill" only kills the program,
+// "leave" kills it and leaves the folder to another keeper. The program holds the
+// keeper's standard output open, so the end of that output is the program's end.
 const keep = `trap '' INT TERM HUP
 folder=$1; shift
 "$@" 3>&1 </dev/null >>"$folder/log" 2>&1 &
@@ -41,8 +42,8 @@ done
 end
 rm -rf "$folder"`
 
-// StartProcess starts a program, which stands before its arguments, with env beside this process's
-// environment. The folder is removed also where that fails.
+// StartProcess starts a program. argv is the program and its arguments, env is
+// added to this process's environment. If the start fails, the folder is removed.
 func StartProcess(folder string, env []string, argv ...string) (*Process, error) {
 	p := &Process{Folder: folder, Argv: argv, env: env}
 	if err := p.start(argv); err != nil {
@@ -75,8 +76,8 @@ func (p *Process) start(argv []string) error {
 	return nil
 }
 
-// Await waits until answers returns no error, at most 60 seconds, and not beyond
-// the program's end. The error holds the end of its log.
+// Await waits until answers returns nil. It gives up after 60 seconds, or when
+// the program has ended. The error then holds the last lines of the program's log.
 func (p *Process) Await(ctx context.Context, answers func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -89,7 +90,7 @@ func (p *Process) Await(ctx context.Context, answers func(context.Context) error
 		case <-ctx.Done():
 			err = fmt.Errorf("no answer in time: %w", err)
 		case <-p.ended:
-			err = errors.New("it has ended")
+			err = errors.New("the program has ended")
 		case <-time.After(10 * time.Millisecond):
 			continue
 		}
@@ -98,7 +99,8 @@ func (p *Process) Await(ctx context.Context, answers func(context.Context) error
 	}
 }
 
-// Kill ends the program at once, as a crash would. Its folder stays, for Restart.
+// Kill ends the program at once, as a crash would. The folder stays, so that
+// Restart can use it.
 func (p *Process) Kill() error {
 	_, err := io.WriteString(p.orders, "kill\n")
 	if err == nil {
@@ -107,11 +109,12 @@ func (p *Process) Kill() error {
 	return err
 }
 
-// Ended is closed when the program has ended, and another after each Restart.
+// Ended returns a channel that is closed when the program has ended. Each Restart
+// makes a new channel.
 func (p *Process) Ended() <-chan struct{} { return p.ended }
 
-// Restart starts the program again in its folder, after Kill where it still runs, with
-// more arguments behind those that it had.
+// Restart starts the program again in its folder, with more arguments after those
+// of the first start. If the program still runs, it is killed before.
 func (p *Process) Restart(more ...string) error {
 	if err := p.Kill(); err != nil {
 		return err

@@ -14,10 +14,10 @@ import (
 type Program struct {
 	Path  string
 	MySQL bool   // instead of MariaDB
-	Share string // the folder of its system tables' SQL; "" where it makes them itself, as MySQL 5.7 and later do
+	Share string // the folder of its system tables' SQL; "" if it makes them itself, as MySQL 5.7 and later do
 }
 
-// places are where packages put MariaDB's server, on or off the PATH.
+// places are where packages install MariaDB's server, which is not always on the PATH.
 var places = []string{"/usr/sbin/mariadbd", "/usr/libexec/mariadbd", "/opt/homebrew/opt/mariadb/bin/mariadbd", "/usr/local/opt/mariadb/bin/mariadbd"}
 
 func findProgram(mysql bool) (Program, error) {
@@ -40,12 +40,13 @@ func findProgram(mysql bool) (Program, error) {
 	return Program{}, ErrNoServer
 }
 
-// findMySQL looks where fetch.sh puts it, and for one of the user's.
+// findMySQL looks for the mysqld that fetch.sh has fetched, then for one on the
+// PATH.
 func findMySQL() (Program, error) {
 	if fetched := filepath.Join(cacheFolder(), "mysql", "mysqld"); executable(fetched) {
 		return Program{Path: fetched, MySQL: true}, nil
 	}
-	if path, err := exec.LookPath("mysqld"); err == nil { // MariaDB's packages have one too
+	if path, err := exec.LookPath("mysqld"); err == nil { // this can also be MariaDB's
 		version, err := exec.Command(path, "--no-defaults", "--version").Output()
 		if err == nil && !bytes.Contains(version, []byte("MariaDB")) {
 			return Program{Path: path, MySQL: true}, nil
@@ -54,11 +55,11 @@ func findMySQL() (Program, error) {
 	return Program{}, ErrNoMySQL
 }
 
-// cacheFolder is where programs and templates are kept.
+// cacheFolder returns the folder that keeps fetched programs and templates.
 func cacheFolder() string {
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		// A user without a home: the folder for all users, so with a name of its own.
+		// This user has no home. All users share the temporary folder, so the name holds the user's id.
 		cache = filepath.Join(os.TempDir(), fmt.Sprintf("user-%d", os.Getuid()))
 	}
 	return filepath.Join(cache, "mysqlinit")
@@ -69,7 +70,7 @@ func executable(path string) bool {
 	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
 }
 
-// file returns the path of one of the SQL files, which MariaDB 11 has renamed.
+// file returns the path of one of the SQL files, or "". MariaDB 11 has renamed them.
 func (p Program) file(name string) string {
 	for _, prefix := range []string{"mysql_", "mariadb_", ""} {
 		path := filepath.Join(p.Share, prefix+name)
@@ -96,8 +97,8 @@ func (p Program) arguments(data string, more ...string) []string {
 	return append(args, more...)
 }
 
-// template returns a data folder to copy. It is made once for each version of
-// the server, and kept in the user's cache folder.
+// template returns the data folder that each server gets a copy of. It is made
+// once for each version of the program, and kept in the user's cache folder.
 func (p Program) template(ctx context.Context) (string, error) {
 	info, err := os.Stat(p.Path)
 	if err != nil {
@@ -123,21 +124,21 @@ func (p Program) template(ctx context.Context) (string, error) {
 	if err := os.Rename(fresh, template); err != nil {
 		if _, statErr := os.Stat(template); statErr != nil {
 			return "", err
-		} // else another process was first
+		} // another process was first
 	}
 	return template, nil
 }
 
-// initialise makes the system tables. For MariaDB it does what
-// mariadb-install-db does, which is not in the server's own package; for MySQL 5.6
-// what mysql_install_db does.
+// initialise makes the system tables. For MariaDB it does the work of
+// mariadb-install-db, which is not in the server's own package, and for MySQL 5.6
+// that of mysql_install_db.
 func (p Program) initialise(ctx context.Context, data string) error {
 	if p.Share == "" {
 		cmd := exec.CommandContext(ctx, p.Path, p.arguments(data, "--initialize-insecure", "--skip-log-bin")...)
 		if output, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("%s --initialize-insecure: %w\n%s", p.Path, err, tail(output))
 		}
-		return os.Remove(filepath.Join(data, "auto.cnf")) // each server has a UUID of its own
+		return os.Remove(filepath.Join(data, "auto.cnf")) // each server makes its own UUID
 	}
 	input := bytes.NewBufferString("create database if not exists mysql;\nuse mysql;\n")
 	files := []string{"system_tables.sql", "system_tables_data.sql"}

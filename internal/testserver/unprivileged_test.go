@@ -12,11 +12,11 @@ import (
 	"testing"
 )
 
-// TestUnprivileged starts a server as nobody, who has no home. Whoever is not
-// root runs all tests that way.
+// TestUnprivileged starts a server as the user nobody, who has no home. It is for
+// root: other users run all tests without privileges.
 func TestUnprivileged(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("this user is not root: all other tests show it")
+		t.Skip("this user is not root: all other tests run unprivileged")
 	}
 	folder, err := os.MkdirTemp("", "unprivileged-")
 	if err != nil {

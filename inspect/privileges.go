@@ -1,0 +1,48 @@
+package inspect
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// binlogPrivileges are global privileges that let an account set binlog_format,
+// and do more than that.
+var binlogPrivileges = []string{"SUPER", "BINLOG ADMIN", "BINLOG_ADMIN", "SESSION_VARIABLES_ADMIN", "SYSTEM_VARIABLES_ADMIN"}
+
+var globalGrant = regexp.MustCompile(`^GRANT (.*) ON \*\.\* TO `)
+
+// privileges returns those of the binlogPrivileges that the account has.
+// An account with all privileges has just "ALL PRIVILEGES".
+func (f *facts) privileges() (found []string) {
+	for _, grant := range f.grants {
+		match := globalGrant.FindStringSubmatch(grant)
+		if match == nil {
+			continue
+		}
+		for name := range strings.SplitSeq(match[1], ",") {
+			name = strings.TrimSpace(name)
+			if name == "ALL PRIVILEGES" {
+				return []string{name}
+			}
+			if slices.Contains(binlogPrivileges, name) {
+				found = append(found, name)
+			}
+		}
+	}
+	return found
+}
+
+// maySetBinlogFormat follows the servers' documentation of binlog_format. MySQL 8
+// and later want SESSION_VARIABLES_ADMIN or a privilege that includes it, and
+// MySQL 5 wants SUPER. MariaDB wants BINLOG ADMIN; before 10.11, SUPER is enough.
+func (f *facts) maySetBinlogFormat() bool {
+	return slices.ContainsFunc(f.privileges(), func(name string) bool {
+		if f.isMariaDB() {
+			return name == "ALL PRIVILEGES" || name == "BINLOG ADMIN" || name == "SUPER" && olderMariaDB.MatchString(f.version)
+		}
+		return name != "BINLOG_ADMIN" && name != "BINLOG ADMIN"
+	})
+}
+
+var olderMariaDB = regexp.MustCompile(`^(5|10\.([0-9]|10))\.`)

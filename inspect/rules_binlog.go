@@ -1,0 +1,115 @@
+package inspect
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/mysqlinit/mysqlinit/internal/sysvar"
+)
+
+// This file has the rules about the binary log and its replicas.
+
+func binlogStatement(f *facts) *Finding {
+	thisSession := f.session[sysvar.BinlogFormat] == "STATEMENT"
+	newSessions := f.global[sysvar.BinlogFormat] == "STATEMENT"
+	if !thisSession && !newSessions || !f.refusesStatement() {
+		return nil
+	}
+	finding := &Finding{
+		Severity: Warning,
+		What:     "new sessions log in STATEMENT format",
+		Why:      "InnoDB then refuses every write of a READ COMMITTED transaction with error 1665",
+		Cure:     "in my.cnf: [mysqld] binlog_format = ROW (or MIXED); " + f.statementCureInClient(),
+	}
+	if thisSession {
+		finding.Severity, finding.What = Error, "this session logs in STATEMENT format"
+		if !needsRowLog(f.session) {
+			finding.Why += "; this session is " + isolation(f.session) + " and can write"
+		}
+	}
+	return finding
+}
+
+// statementCureInClient is the cure if my.cnf cannot be changed.
+func (f *facts) statementCureInClient() string {
+	const otherCures = "isolation=server keeps the server's level; binlog=server is for pools that only read"
+	switch {
+	case f.maySetBinlogFormat():
+		return otherCures + "; binlog=row sets the format for each session, which this account is allowed to do"
+	case f.isMariaDB():
+		return otherCures + "; as a last resort, GRANT BINLOG ADMIN ON *.* (which also lets the account purge binary logs)"
+	case strings.HasPrefix(f.version, "5."):
+		return otherCures + "; no privilege smaller than SUPER lets an account set the format on this server"
+	}
+	return otherCures + "; as a last resort, GRANT SESSION_VARIABLES_ADMIN ON *.* (which also lets the account switch sql_log_bin off)"
+}
+
+func binlogFormatFixed(f *facts) *Finding {
+	format, known := f.session[sysvar.BinlogFormat]
+	if !known || f.maySetBinlogFormat() || f.grants == nil {
+		return nil
+	}
+	if format == "STATEMENT" && f.refusesStatement() {
+		return nil // binlogStatement reports it
+	}
+	return &Finding{
+		Severity: Info,
+		What:     "this account's own grants do not let it set binlog_format, which is " + format,
+		Why:      "READ COMMITTED does not need that: the driver checks the format in the same statement instead of setting it; with MIXED, InnoDB logs the rows of READ COMMITTED transactions",
+	}
+}
+
+func replicaStatement(f *facts) *Finding {
+	if !f.isReplica() || f.isMariaDB() || f.global[sysvar.BinlogFormat] != "STATEMENT" || !f.on("log_bin") || !f.logsUpdates() {
+		return nil
+	}
+	return &Finding{
+		Severity: Error,
+		What:     "this replica writes the changes it receives to its own binary log in STATEMENT format",
+		Why:      "it stops with error 1666 at the first row event, and every READ COMMITTED transaction on the primary writes row events",
+		Cure:     "in this replica's my.cnf: [mysqld] binlog_format = ROW (or MIXED); or log_slave_updates = OFF, if no other server replicates from it",
+	}
+}
+
+func replicasUnknown(f *facts) *Finding {
+	if !f.on("log_bin") {
+		return nil
+	}
+	return &Finding{
+		Severity: Info,
+		What:     "this check cannot see whether replicas of this server can apply row events",
+		Why:      "a MySQL replica with log_bin and log_slave_updates on and binlog_format STATEMENT stops with error 1666",
+		Cure:     "ask each replica: SELECT @@GLOBAL.log_bin, @@GLOBAL.log_slave_updates, @@GLOBAL.binlog_format; or run this check there",
+	}
+}
+
+func replicationFilters(f *facts) *Finding {
+	filters := f.filters()
+	if len(filters) == 0 {
+		return nil
+	}
+	return &Finding{
+		Severity: Warning,
+		What:     "replication filters are set: " + strings.Join(filters, ", "),
+		Why:      "they match the current database for statements, and the table's database for rows: under ROW they let other changes pass than under STATEMENT",
+		Cure:     "check that they name the databases of the tables",
+	}
+}
+
+// smallBinlogCache is a size that a transaction soon outgrows if its rows are
+// logged: 100,000 updated rows were 18 MB in a test, so this is about 350,000.
+const smallBinlogCache = 64 << 20
+
+func binlogCacheSmall(f *facts) *Finding {
+	size, err := strconv.ParseUint(f.global["max_binlog_cache_size"], 10, 64)
+	if err != nil || size >= smallBinlogCache || !f.refusesStatement() {
+		return nil
+	}
+	return &Finding{
+		Severity: Warning,
+		What:     fmt.Sprintf("max_binlog_cache_size is %d bytes", size),
+		Why:      "ROW logs every changed row: a large UPDATE that was logged as one statement can now fail with error 1197",
+		Cure:     "in my.cnf: [mysqld] leave max_binlog_cache_size at its default, which is unlimited in practice; or use smaller transactions",
+	}
+}

@@ -1,0 +1,53 @@
+package inspect
+
+import (
+	"fmt"
+	"strings"
+)
+
+// This file has the rules about tables.
+
+func noPrimaryKey(f *facts) *Finding {
+	names := f.tablesThat(func(t table) bool { return !t.hasPrimary })
+	if len(names) == 0 || !f.refusesStatement() {
+		return nil
+	}
+	return &Finding{
+		Severity: Warning,
+		What:     "tables without a primary key: " + firstNames(names),
+		Why:      "with row-based logging a replica searches the whole table for each changed row; Galera and Group Replication refuse or misapply changes of such tables",
+		Cure:     "ALTER TABLE … ADD PRIMARY KEY",
+	}
+}
+
+func notInnoDB(f *facts) *Finding {
+	names := f.tablesThat(func(t table) bool { return !t.transactional })
+	if len(names) == 0 {
+		return nil
+	}
+	return &Finding{
+		Severity: Warning,
+		What:     "tables whose engine has no transactions: " + firstNames(names),
+		Why:      "isolation levels do not apply to them, and a rollback does not undo changes of them",
+		Cure:     "ALTER TABLE … ENGINE=InnoDB",
+	}
+}
+
+func (f *facts) tablesThat(match func(table) bool) (names []string) {
+	for _, t := range f.tables {
+		if match(t) {
+			names = append(names, t.name)
+		}
+	}
+	return names
+}
+
+// maxNames bounds how many tables a finding names.
+const maxNames = 10
+
+func firstNames(names []string) string {
+	if len(names) <= maxNames {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:maxNames], ", "), len(names)-maxNames)
+}

@@ -1,0 +1,103 @@
+package inspect
+
+import (
+	"strings"
+)
+
+// This file has the rules about transactions, and about what sets sessions up.
+
+func serverRepeatableRead(f *facts) *Finding {
+	if !isRepeatableRead(f.global) {
+		return nil
+	}
+	finding := &Finding{
+		Severity: Info,
+		What:     "new sessions are REPEATABLE READ unless they are set otherwise",
+		Why:      "it is the server's default; get-or-create code in such a transaction loses the row that another transaction created (1062, then no row)",
+		Cure:     "for all programs: [mysqld] transaction-isolation = READ-COMMITTED in my.cnf; for this one: use the driver mysqlinit",
+	}
+	if f.vitess != nil {
+		finding.Cure = "use the driver mysqlinit; if you change my.cnf instead, then on the servers of all shards: vtgate drops the SET of every session while only the first has the level"
+	}
+	return finding
+}
+
+func snapshotIsolation(f *facts) *Finding {
+	if !isOn(f.session["innodb_snapshot_isolation"]) || !isRepeatableRead(f.session) {
+		return nil
+	}
+	return &Finding{
+		Severity: Info, // both are MariaDB's defaults
+		What:     "innodb_snapshot_isolation is on, and this session is REPEATABLE READ",
+		Why:      "writing a row that another transaction has changed since the snapshot fails with error 1020 and rolls back the whole transaction",
+		Cure:     "use READ COMMITTED (the driver's default); or run such transactions again, with mysqltx.Run",
+	}
+}
+
+func rollbackOnTimeout(f *facts) *Finding {
+	if !f.on("innodb_rollback_on_timeout") {
+		return nil
+	}
+	return &Finding{
+		Severity: Warning,
+		What:     "innodb_rollback_on_timeout is on",
+		Why:      "a lock wait that times out (error 1205) rolls back the whole transaction, not just the statement: code that continues after it commits half",
+		Cure:     "in my.cnf: [mysqld] innodb_rollback_on_timeout = OFF, the default; or use mysqltx.Run, which notices",
+	}
+}
+
+func deadlockDetectOff(f *facts) *Finding {
+	if value, known := f.global["innodb_deadlock_detect"]; !known || isOn(value) {
+		return nil
+	}
+	return &Finding{
+		Severity: Warning,
+		What:     "innodb_deadlock_detect is off",
+		Why:      "a deadlock does not give error 1213 at once, but 1205 after innodb_lock_wait_timeout, which is 50 s by default, and then only the statement is rolled back",
+		Cure:     "in my.cnf: [mysqld] innodb_deadlock_detect = ON, the default; or set a short innodb_lock_wait_timeout",
+	}
+}
+
+func autocommitOff(f *facts) *Finding {
+	if value, known := f.session["autocommit"]; !known || isOn(value) {
+		return nil
+	}
+	return &Finding{
+		Severity: Warning,
+		What:     "autocommit is off in this session",
+		Why:      "statements outside a transaction stay uncommitted, with their locks, until the connection's next user begins a transaction, which commits them; they are lost if the connection closes first",
+		Cure:     "remove autocommit=0 from my.cnf, init_connect and the DSN; use BeginTx",
+	}
+}
+
+func initConnect(f *facts) *Finding {
+	text := f.global["init_connect"]
+	if text == "" {
+		return nil
+	}
+	finding := &Finding{
+		Severity: Info,
+		What:     "init_connect is set on the server",
+		Why:      "the server runs it on each new connection of an account without SUPER or CONNECTION_ADMIN, before the driver's SET",
+	}
+	if mentions(text, "isolation", "binlog_format", "autocommit", "sql_mode", "sql_log_bin") {
+		finding.Severity = Warning
+		finding.What = "init_connect on the server changes sessions (isolation level, binlog format, autocommit or sql_mode)"
+		finding.Why += "; accounts with these privileges get different sessions from accounts without them"
+		finding.Cure = "in my.cnf: [mysqld] set the variables themselves instead of init_connect"
+	}
+	return finding
+}
+
+func sqlModeNotStrict(f *facts) *Finding {
+	mode, known := f.session["sql_mode"]
+	if !known || strings.Contains(mode, "STRICT_TRANS_TABLES") || strings.Contains(mode, "STRICT_ALL_TABLES") || strings.Contains(mode, "TRADITIONAL") {
+		return nil
+	}
+	return &Finding{
+		Severity: Info,
+		What:     "sql_mode is not strict",
+		Why:      "a value that does not fit its column is cut, with a warning that database/sql does not show",
+		Cure:     "set sql_mode='STRICT_TRANS_TABLES' in the DSN, or in my.cnf",
+	}
+}
