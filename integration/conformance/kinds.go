@@ -107,7 +107,6 @@ var insideKinds = append(kindsOf(
 	"ANALYZE SELECT * FROM mysqlinit_work",
 	"ANALYZE UPDATE mysqlinit_work SET n = n + 1",
 	"CHECKSUM TABLE mysqlinit_work",
-	"HELP 'SELECT'",
 	"USE {db}",
 
 	// The session
@@ -363,7 +362,7 @@ var privateKinds = []kind{
 	{text: "KILL QUERY 4294967290"},
 	{text: "SET GLOBAL max_connections = 500"},
 	{text: "SET PERSIST max_connections = 500"},
-	{text: "RESET PERSIST max_connections"},
+	{text: "RESET PERSIST IF EXISTS max_connections"},
 	{text: "RESET QUERY CACHE"},
 	{text: "SHOW MASTER STATUS"},
 	{text: "SHOW BINARY LOGS"},
@@ -451,7 +450,7 @@ var kindWays = []struct {
 // returnsRows matches statements that can return rows. The MySQL driver (1.10.1) cannot Exec
 // them as prepared statements on MariaDB: it waits for descriptions of the columns, which
 // the server sends only once, or takes the rows for them.
-var returnsRows = regexp.MustCompile(`(?i)^[^a-z]*(analyze|backup|cache|call|check|desc|execute|explain|handler|help|load index|optimize|repair|select|show|table|values|with|xa)|(execute|for) .?(select|analyze)|a comment|returning`)
+var returnsRows = regexp.MustCompile(`(?i)^[^a-z]*(analyze|backup|cache|call|check|desc|execute|explain|handler|load index|optimize|repair|select|show|table|values|with|xa)|(execute|for) .?(select|analyze)|a comment|returning`)
 
 // readAll reads all results of a query.
 func readAll(rows *sql.Rows, err error) error {
