@@ -23,6 +23,7 @@ type cut struct {
 	times     int32  // how often; afterwards the statement goes through
 	executed  bool   // lose the connection only after the server has executed the statement
 	answer    uint16 // answer with an error of this number instead of losing the connection
+	message   string // of the answer
 }
 
 // cutter is a proxy before a database's server that makes a cut.
@@ -58,8 +59,11 @@ func (c *cutter) open(t *testing.T, params string) *sql.DB {
 }
 
 // errorPacket is the answer to a statement that failed.
-func errorPacket(number uint16) []byte {
-	payload := append([]byte{0xff, byte(number), byte(number >> 8)}, "#HY000made up"...)
+func errorPacket(number uint16, message string) []byte {
+	if message == "" {
+		message = "made up"
+	}
+	payload := append([]byte{0xff, byte(number), byte(number >> 8)}, "#HY000"+message...)
 	return append([]byte{byte(len(payload)), 0, 0, 1}, payload...)
 }
 
@@ -104,7 +108,7 @@ func (c *cutter) serve(client net.Conn, addr string) {
 		}
 		cut := bytes.Contains(buffer[:n], []byte(c.statement)) && c.left.Add(-1) >= 0
 		if cut && c.answer != 0 {
-			_, _ = client.Write(errorPacket(c.answer))
+			_, _ = client.Write(errorPacket(c.answer, c.message))
 			continue
 		}
 		if cut && !c.executed {
