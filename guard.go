@@ -151,6 +151,7 @@ func (c *guardedConn) notice(ctx context.Context, query string) {
 	if e := c.guard.effectOf(query); e != 0 {
 		if c.tx != nil {
 			if e&sqltext.Opaque != 0 {
+				c.restarts(query)
 				e |= sqltext.SetsIsolation // a procedure can
 			}
 			e &^= sqltext.Opaque      // the end of BeginTx's transaction ends what was opened

@@ -34,6 +34,8 @@ type txGuard struct {
 	watch watchLevel
 	doubt *mysql.MySQLError // has perhaps ended the transaction: PING before the next statement
 	lost  error             // a *lostError: the transaction is over, and nothing runs in it
+
+	strict bool // a statement that commits the transaction is a loss too
 }
 
 // txFacts are what the guards of a Connector's connections share.
@@ -53,11 +55,16 @@ const errDuplicateEntry = 1062
 
 // lostError refuses a statement of a transaction that the server has ended.
 type lostError struct {
-	cause *mysql.MySQLError // what ended the transaction; nil if no error said so
+	cause     *mysql.MySQLError // what ended the transaction; nil if no error said so
+	committed string            // the statement that committed it, if one did
 }
 
 func (e *lostError) Error() string {
-	text := "mysqlinit: " + txlost.Err.Error() + "; roll back, and run the whole transaction again"
+	text := "mysqlinit: " + txlost.Err.Error()
+	if e.committed != "" {
+		return text + ". Do this outside of transactions: " + e.committed
+	}
+	text += "; roll back, and run the whole transaction again"
 	if e.cause == nil {
 		return text + " (no error said why)"
 	}
@@ -86,7 +93,16 @@ func (g *txGuard) begun() {
 }
 
 // over ends the watch, because the transaction has ended.
-func (g *txGuard) over() { g.watch, g.doubt, g.lost = watchNothing, nil, nil }
+func (g *txGuard) over() { g.watch, g.doubt, g.lost, g.strict = watchNothing, nil, nil, false }
+
+// WatchStrictly is for mysqltx. It makes a statement that commits the transaction
+// of BeginTx a loss, as an error is that rolls it back: what follows is refused,
+// and Commit is an error. It reports whether the guard sees both. If it does not,
+// it changes nothing.
+func (g *txGuard) WatchStrictly() bool {
+	g.strict = g.watch == watchFlags
+	return g.strict
+}
 
 // mayRun is asked before each statement of a transaction, and before COMMIT. It
 // returns an error if the transaction is lost.
@@ -119,7 +135,7 @@ func (g *txGuard) resolveDoubt(ctx context.Context) error {
 		return err
 	}
 	if !g.flags.InTransaction() {
-		g.lose(g.doubt)
+		g.lose(&lostError{cause: g.doubt})
 	}
 	g.doubt = nil
 	return nil
@@ -134,10 +150,10 @@ func (g *txGuard) ran(query string, err error) error {
 		g.failed(err, query)
 	case g.watch == watchFlags && !g.flags.InTransaction():
 		if g.staysInside(query) { // it was lost before, and this statement ran outside of it
-			g.lose(nil)
+			g.lose(&lostError{})
 			return g.lost
 		}
-		g.standDown(query)
+		g.committed(query)
 	}
 	return err
 }
@@ -151,15 +167,16 @@ const commitsNothing = ""
 
 // failed notes a statement's error. If the statement could have committed, it has
 // perhaps done so in spite of its error, as CREATE TABLE does with error 1050, and
-// CREATE UNIQUE INDEX with 1062. From then on the flags prove nothing.
+// CREATE UNIQUE INDEX with 1062. From then on the flags do not
+// prove a loss, unless this is one too.
 func (g *txGuard) failed(err error, query string) {
 	serverErr, ok := errors.AsType[*mysql.MySQLError](err)
 	switch {
 	case !ok: // not sent, or the connection is gone and the transaction with it
 	case txlost.Ends(serverErr):
-		g.lose(serverErr)
+		g.lose(&lostError{cause: serverErr})
 	case g.watch != watchFlags:
-	case !g.staysInside(query):
+	case !g.staysInside(query) && !g.strict:
 		g.watch = watchErrors
 		g.doubt = nil
 	case serverErr.Number != errDuplicateEntry && g.doubt == nil:
@@ -167,18 +184,36 @@ func (g *txGuard) failed(err error, query string) {
 	}
 }
 
-func (g *txGuard) lose(cause *mysql.MySQLError) {
+func (g *txGuard) lose(err *lostError) {
 	if g.lost == nil {
-		g.lost = &lostError{cause}
+		g.lost = err
 	}
 }
 
-// standDown ends the watch over a transaction that a statement has committed by
-// itself, as DDL does.
-func (g *txGuard) standDown(query string) {
+// restarts notes that a query is about to end the transaction and to begin another,
+// as BEGIN does. The flags do not show that. Whether a procedure does it, nobody
+// knows.
+func (g *txGuard) restarts(query string) {
+	if g.strict && !isCall(query) && !g.staysInside(query) {
+		g.lose(&lostError{committed: sqltext.Mask(query)})
+	}
+}
+
+func isCall(query string) bool {
+	fields := strings.Fields(query)
+	return len(fields) > 0 && strings.EqualFold(fields[0], "CALL")
+}
+
+// committed notes that a statement has committed the transaction by itself, as DDL
+// does. The guard stands down, unless the watch is strict.
+func (g *txGuard) committed(query string) {
+	if g.strict {
+		g.lose(&lostError{committed: sqltext.Mask(query)})
+		return
+	}
 	g.watch = watchNothing
 	level, why := slog.LevelDebug, "mysqlinit: a statement has committed the transaction that it ran in; the guard does not watch the rest"
-	if fields := strings.Fields(query); len(fields) > 0 && strings.EqualFold(fields[0], "CALL") {
+	if isCall(query) {
 		// A handler in the procedure can have caught a deadlock, which looks the same.
 		level, why = slog.LevelWarn, "mysqlinit: a procedure has ended the transaction that it was called in, by a COMMIT or by an error that it caught; the guard does not watch the rest"
 	}
@@ -196,14 +231,12 @@ const (
 	isMember
 )
 
-// touchGroup lets InnoDB take part in a transaction on a member of a group
-// before a SAVEPOINT does. If another member's change has rolled the transaction
-// back, InnoDB's next statement says so. A SAVEPOINT does not ask InnoDB: it
-// succeeds, hides the loss, and COMMIT answers OK (seen on MySQL 9.7).
+// touchGroup lets InnoDB take part in a transaction on a member of a group before
+// a SAVEPOINT does: see txlost.TouchInnoDB.
 func (g *txGuard) touchGroup(ctx context.Context) error {
 	m := &g.group
 	if m.learned.Load() == notLearned {
-		_, err := driverconn.QueryRow(ctx, g.conn, "SELECT @@GLOBAL.group_replication_group_name", 1)
+		_, err := driverconn.QueryRow(ctx, g.conn, txlost.GroupName, 1)
 		_, answered := errors.AsType[*mysql.MySQLError](err)
 		switch {
 		case err == nil:
@@ -217,8 +250,7 @@ func (g *txGuard) touchGroup(ctx context.Context) error {
 	if m.learned.Load() == noMember {
 		return nil
 	}
-	// The tables under this view are InnoDB's. It has no rows to send.
-	if err := driverconn.Exec(ctx, g.conn, "SELECT 1 FROM information_schema.schemata LIMIT 0"); err != nil {
+	if err := driverconn.Exec(ctx, g.conn, txlost.TouchInnoDB); err != nil {
 		g.failed(err, commitsNothing)
 		if g.lost == nil {
 			return err

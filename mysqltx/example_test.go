@@ -3,6 +3,7 @@ package mysqltx_test
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"log"
@@ -171,16 +172,16 @@ func ExampleIsRetryable() {
 	for _, err := range []error{
 		&mysql.MySQLError{Number: 1213, Message: "Deadlock found"},
 		&mysql.MySQLError{Number: 1062, Message: "Duplicate entry"},
-		mysql.ErrInvalidConn, // lost
-		&mysqltx.AmbiguousCommitError{Err: mysql.ErrInvalidConn}, // lost during COMMIT
+		mysql.ErrInvalidConn, // lost, perhaps during COMMIT
+		driver.ErrBadConn,    // lost before COMMIT was sent
 	} {
 		fmt.Println(mysqltx.IsRetryable(err))
 	}
 	// Output:
 	// true
 	// false
-	// true
 	// false
+	// true
 }
 
 // create collides with a key that get doesn't look at.
