@@ -15,7 +15,7 @@ import (
 // for each connection would cost more: to set one, Go wakes the thread that waits
 // for the network, unless another timer ends earlier.
 type timeLimit struct {
-	timeout time.Duration // 0 is none
+	timeout time.Duration // 0 means no bound
 
 	mu      sync.Mutex
 	running map[*limited]struct{}
