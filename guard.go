@@ -307,19 +307,19 @@ func (c *guardedConn) Ping(ctx context.Context) error {
 
 func (c *guardedConn) Begin() (driver.Tx, error) {
 	tx, err := c.connMethods.Begin()
-	return c.began(tx, err, sql.LevelDefault)
+	return c.began(context.Background(), tx, err, sql.LevelDefault)
 }
 
 func (c *guardedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
 	tx, err := c.connMethods.BeginTx(ctx, opts)
-	return c.began(tx, err, sql.IsolationLevel(opts.Isolation))
+	return c.began(ctx, tx, err, sql.IsolationLevel(opts.Isolation))
 }
 
-func (c *guardedConn) began(tx driver.Tx, err error, level sql.IsolationLevel) (driver.Tx, error) {
+func (c *guardedConn) began(ctx context.Context, tx driver.Tx, err error, level sql.IsolationLevel) (driver.Tx, error) {
 	if err != nil {
 		if level != sql.LevelDefault {
 			// The driver has set the level of the next transaction, which did not begin.
-			c.note(context.Background(), sqltext.SetsIsolation, "SET TRANSACTION ISOLATION LEVEL", &c.changed)
+			c.note(ctx, sqltext.SetsIsolation, "SET TRANSACTION ISOLATION LEVEL", &c.changed)
 		}
 		return tx, err
 	}
@@ -328,8 +328,12 @@ func (c *guardedConn) began(tx driver.Tx, err error, level sql.IsolationLevel) (
 		return tx, nil
 	}
 	c.tx = tx
-	c.begun()
-	return (*guardedTx)(c), nil
+	guarded := (*guardedTx)(c)
+	if err := c.begun(ctx); err != nil {
+		_ = guarded.Rollback()
+		return nil, err
+	}
+	return guarded, nil
 }
 
 // guardedTx is a connection's transaction. It is the connection itself, so that
@@ -343,7 +347,7 @@ func (t *guardedTx) Commit() error {
 		return sql.ErrTxDone
 	}
 	c := (*guardedConn)(t)
-	switch err := c.mayRun(context.Background(), "COMMIT"); {
+	switch err := c.mayCommit(); {
 	case err == nil:
 		return t.end(driver.Tx.Commit)
 	case c.lost != nil:

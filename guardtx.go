@@ -31,11 +31,11 @@ type txGuard struct {
 	conn  connMethods
 	flags driverconn.Flags // of conn
 
-	watch watchLevel
-	doubt *mysql.MySQLError // has perhaps ended the transaction: PING before the next statement
-	lost  error             // a *lostError: the transaction is over, and nothing runs in it
-
-	strict bool // a statement that commits the transaction is a loss too
+	watch  watchLevel
+	doubt  *mysql.MySQLError // has perhaps ended the transaction: PING before the next statement
+	lost   error             // a *lostError: the transaction is over, and nothing runs in it
+	strict bool              // a statement that commits the transaction is a loss too
+	marked bool              // groupMark is set in the transaction
 }
 
 // txFacts are what the guards of a Connector's connections share.
@@ -84,16 +84,22 @@ func (e *lostError) Unwrap() error {
 
 // begun begins to watch a transaction. If the flags do not show it, they will not
 // show its end either: a proxy in between can lack them.
-func (g *txGuard) begun() {
+func (g *txGuard) begun(ctx context.Context) error {
 	g.over()
 	g.watch = watchErrors
 	if g.flags.InTransaction() {
 		g.watch = watchFlags
 	}
+	if g.group.learned.Load() == isMember {
+		return g.mark(ctx)
+	}
+	return nil
 }
 
 // over ends the watch, because the transaction has ended.
-func (g *txGuard) over() { g.watch, g.doubt, g.lost, g.strict = watchNothing, nil, nil, false }
+func (g *txGuard) over() {
+	g.watch, g.doubt, g.lost, g.strict, g.marked = watchNothing, nil, nil, false, false
+}
 
 // WatchStrictly is for mysqltx. It makes a statement that commits the transaction
 // of BeginTx a loss, as an error is that rolls it back: what follows is refused,
@@ -104,13 +110,13 @@ func (g *txGuard) WatchStrictly() bool {
 	return g.strict
 }
 
-// mayRun is asked before each statement of a transaction, and before COMMIT. It
-// returns an error if the transaction is lost.
+// mayRun is asked before each statement of a transaction. It returns an error if
+// the transaction is lost.
 func (g *txGuard) mayRun(ctx context.Context, query string) error {
 	if g.watch == watchNothing {
 		return nil
 	}
-	if g.lost == nil && sqltext.IsSavepoint(query) {
+	if g.lost == nil && !g.marked && sqltext.IsSavepoint(query) {
 		if err := g.touchGroup(ctx); err != nil {
 			return err
 		}
@@ -121,6 +127,15 @@ func (g *txGuard) mayRun(ctx context.Context, query string) error {
 		}
 	}
 	return g.lost
+}
+
+// mayCommit is asked before COMMIT. Nothing but what bounds COMMIT bounds it.
+func (g *txGuard) mayCommit() error {
+	err := g.mayRun(context.Background(), commitsNothing)
+	if err == nil && g.marked {
+		err = g.checkMark(context.Background())
+	}
+	return err
 }
 
 // resolveDoubt asks the server for its status flags. The doubt stays if the
@@ -222,7 +237,21 @@ func (g *txGuard) committed(query string) {
 	}
 }
 
-// membership is whether a server belongs to a group of Group Replication.
+// How the guard works on a member of a group (Group Replication). If a change of
+// another member is in the way of a transaction, the member rolls it back in
+// InnoDB, and InnoDB's next statement says so. A SAVEPOINT is an exception: it
+// silently begins another transaction in InnoDB, and COMMIT answers OK. What came
+// before the SAVEPOINT is then on all members but this one (seen on MySQL 9.7).
+//
+// Savepoints from before the loss are not in InnoDB's new transaction. So the guard
+// sets one as soon as a transaction has begun, while it has no lock that could be in
+// anyone's way, and releases it before COMMIT. Those are three round trips for each
+// transaction, so a Connector begins with them at its first SAVEPOINT.
+
+// groupMark is the name of the guard's savepoint.
+const groupMark = "mysqlinit_guard"
+
+// membership is whether a server belongs to a group.
 type membership struct{ learned atomic.Int32 }
 
 const (
@@ -231,8 +260,32 @@ const (
 	isMember
 )
 
-// touchGroup lets InnoDB take part in a transaction on a member of a group before
-// a SAVEPOINT does: see txlost.TouchInnoDB.
+func (g *txGuard) mark(ctx context.Context) error {
+	err := driverconn.Exec(ctx, g.conn, txlost.TouchInnoDB)
+	if err == nil {
+		err = driverconn.Exec(ctx, g.conn, "SAVEPOINT "+groupMark)
+	}
+	g.marked = err == nil
+	return err
+}
+
+// checkMark asks whether the transaction is still the one that was marked. A
+// statement that commits has removed the mark (1305), which proves nothing.
+func (g *txGuard) checkMark(ctx context.Context) error {
+	err := driverconn.Exec(ctx, g.conn, "RELEASE SAVEPOINT "+groupMark)
+	serverErr, answered := errors.AsType[*mysql.MySQLError](err)
+	switch {
+	case !answered:
+		return err
+	case txlost.Ends(serverErr):
+		g.lose(&lostError{cause: serverErr})
+	}
+	return g.lost
+}
+
+// touchGroup runs before a SAVEPOINT in a transaction without a mark, and learns
+// whether there should have been one. If there should, it asks InnoDB at least
+// whether the transaction is lost already.
 func (g *txGuard) touchGroup(ctx context.Context) error {
 	m := &g.group
 	if m.learned.Load() == notLearned {

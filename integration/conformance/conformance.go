@@ -54,6 +54,7 @@ var checks = []check{
 	{"the same by hand, plain driver", (*suite).swallowedPlain},
 	{"guard: healthy, refused", (*suite).guardRefusesNone},
 	{"guard: lost, untold", (*suite).guardTellsAll},
+	{"guard: conflict of nodes, untold", (*suite).guardTellsConflicts},
 	{"record changed, REPEATABLE READ", (*suite).recordChanged},
 	{"two nodes write one row", (*suite).nodesConflict},
 	{"GetOrCreate on all nodes", (*suite).getOrCreateOnAllNodes},

@@ -521,6 +521,9 @@ func (s *suite) guardRefusesNone(t *testing.T) string {
 				if testing.Short() && (w != i%len(kindWays) || batches != fmt.Sprint(i/len(kindWays)%2 == 0)) {
 					continue
 				}
+				if !testing.Short() && w > 0 && batches == "false" {
+					continue // the text matters there, and not how it is run
+				}
 				if way.name == "prepared Exec" && returnsRows.MatchString(text) {
 					continue
 				}
