@@ -72,13 +72,16 @@ func (m measured) targets() (all []target) {
 	add(endlessContext+": at most 0.90 × two SETs", toSets.ratio(), toSets.median <= 0.90)
 	for _, operation := range []string{"QueryRow", "prepared Exec", "1,000 rows"} {
 		t := m.timing(operation, "no proxy")
-		allocations := func(name string) float64 { return t.allocations[slices.Index(t.names, name)] }
-		for _, name := range []string{ours, withGuard} {
-			ratio, more := t.ratioTo(name, plain), allocations(name)-allocations(plain)
+		costsNothing := func(operation, name string) {
+			t := m.timing(operation, "no proxy")
+			ratio, more := t.ratioTo(name, plain), t.allocationsOf(name)-t.allocationsOf(plain)
 			add(fmt.Sprintf("%s, %s: 1.00 within the noise, no extra allocation", operation, name),
 				fmt.Sprintf("%s, %+.0f", ratio.ratio(), more), ratio.low <= 1.02 && more < 0.5)
 		}
-		more := allocations(withLayer) - allocations(withSqlmw)
+		costsNothing(operation, ours)
+		costsNothing(operation, withGuard)
+		costsNothing(operation+" in a transaction", withGuard)
+		more := t.allocationsOf(withLayer) - t.allocationsOf(withSqlmw)
 		ratio := t.ratioTo(withLayer, withSqlmw)
 		add(operation+", interceptor: no more than sqlmw", fmt.Sprintf("%s, %+.0f", ratio.ratio(), more), ratio.low <= 1.02 && more < 0.5)
 	}
