@@ -10,25 +10,41 @@ import (
 
 // This file has the rules about the binary log and its replicas.
 
+// binlogStatement is an error only if this session cannot write: the format that
+// other sessions have, or one that this session can write with, is information.
 func binlogStatement(f *facts) *Finding {
 	thisSession := f.session[sysvar.BinlogFormat] == "STATEMENT"
 	newSessions := f.global[sysvar.BinlogFormat] == "STATEMENT"
 	if !thisSession && !newSessions || !f.refusesStatement() {
 		return nil
 	}
-	finding := &Finding{
-		Severity: Warning,
-		What:     "new sessions log in STATEMENT format",
-		Why:      "InnoDB then refuses every write of a READ COMMITTED transaction with error 1665",
-		Cure:     "in my.cnf: [mysqld] binlog_format = ROW (or MIXED); " + f.statementCureInClient(),
+	if thisSession && len(f.member) > 0 {
+		return nil // groupReplicationFormat reports it
 	}
-	if thisSession {
-		finding.Severity, finding.What = Error, "this session logs in STATEMENT format"
-		if !needsRowLog(f.session) {
-			finding.Why += "; this session is " + isolation(f.session) + " and can write"
-		}
+	finding := &Finding{
+		Severity: Info,
+		What:     "new sessions log in STATEMENT format, but this session does not",
+		Why:      "InnoDB refuses every write of a READ COMMITTED transaction that logs in STATEMENT format (error 1665)",
+		Cure:     "for all programs: [mysqld] binlog_format = ROW (or MIXED) in my.cnf",
+	}
+	switch {
+	case !thisSession:
+	case !needsRowLog(f.session):
+		finding.What = "this session logs in STATEMENT format, and can write because it is " + isolation(f.session)
+	case f.leavesFormat():
+		finding.What = "this session can only read: it is " + isolation(f.session) + ", logs in STATEMENT format, and has binlog=server in its DSN"
+		finding.Cure = "none for a pool that only reads; for a pool that writes, in my.cnf: [mysqld] binlog_format = ROW (or MIXED)"
+	default:
+		finding.Severity, finding.What = Error, "this session logs in STATEMENT format, and cannot write because it is "+isolation(f.session)
+		finding.Cure = "in my.cnf: [mysqld] binlog_format = ROW (or MIXED); " + f.statementCureInClient()
 	}
 	return finding
+}
+
+// leavesFormat reports whether the DSN has the key of the driver mysqlinit with
+// which a pool that only reads accepts every format.
+func (f *facts) leavesFormat() bool {
+	return f.cfg != nil && strings.EqualFold(f.cfg.Params["binlog"], "server")
 }
 
 // statementCureInClient is the cure if my.cnf cannot be changed.

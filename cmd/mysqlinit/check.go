@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-sql-driver/mysql"
+
 	"github.com/mysqlinit/mysqlinit"
 	"github.com/mysqlinit/mysqlinit/inspect"
 )
@@ -56,8 +58,13 @@ func check(ctx context.Context, dsn string) (*checked, error) {
 	}
 	defer plain.Close()
 
-	plainReport, plainErr := inspect.Session(ctx, plain, inspect.WithConfig(cfg))
-	preparedReport, preparedErr := inspect.Session(ctx, prepared, inspect.WithConfig(cfg))
+	// The findings are about this driver's sessions, so they know its keys as well.
+	withKeys, err := mysql.ParseDSN(dsn)
+	if err != nil {
+		return nil, errNotAccepted
+	}
+	plainReport, plainErr := inspect.Session(ctx, plain, inspect.WithConfig(withKeys))
+	preparedReport, preparedErr := inspect.Session(ctx, prepared, inspect.WithConfig(withKeys))
 	verifyErr := verify(ctx, dsn)
 	refused, isRefusal := errors.AsType[*mysqlinit.InitError](preparedErr)
 	differs, isDifferent := errors.AsType[*mysqlinit.InitError](verifyErr)
@@ -73,7 +80,7 @@ func check(ctx context.Context, dsn string) (*checked, error) {
 	case preparedErr == nil:
 		return newChecked(preparedReport, &preparedReport.Session, nil, append(more, plainRefusal(plainErr))...), nil
 	case isRefusal && plainErr == nil:
-		return newChecked(plainReport, nil, &plainReport.Session, driverRefusal(refused)), nil
+		return refusedBy(refused, plainReport), nil
 	case isDifferent && plainErr == nil: // the session cannot even be looked at
 		return newChecked(plainReport, nil, &plainReport.Session, more...), nil
 	}
@@ -120,6 +127,18 @@ func newChecked(report *inspect.Report, prepared, plain *inspect.State, more ...
 	}
 	inspect.Sort(c.Findings)
 	return c
+}
+
+// refusedBy is what a check has found if this driver refuses to give a session.
+// If it does because of the STATEMENT format, the finding about that becomes the
+// error: one cause is one finding.
+func refusedBy(err *mysqlinit.InitError, plain *inspect.Report) *checked {
+	refusal := driverRefusal(err)
+	if i := slices.IndexFunc(plain.Findings, func(f inspect.Finding) bool { return f.ID == "binlog-statement" }); i >= 0 && strings.Contains(err.Reason, "STATEMENT format") {
+		refusal.ID, refusal.Source = plain.Findings[i].ID, plain.Findings[i].Source
+		plain.Findings = slices.Delete(plain.Findings, i, i+1)
+	}
+	return newChecked(plain, nil, &plain.Session, refusal)
 }
 
 // plainRefusal is the finding that the plain driver cannot connect. The usual
@@ -170,5 +189,36 @@ func reason(err *mysqlinit.InitError) string {
 	return strings.TrimPrefix(strings.Replace(err.Error(), ". Cure: "+err.Cure, "", 1), "mysqlinit: ")
 }
 
-// needsAttention reports whether there is a warning or an error.
-func (c *checked) needsAttention() bool { return inspect.Worst(c.Findings) >= inspect.Warning }
+// ignore removes the findings with these IDs.
+func (c *checked) ignore(ids []string) {
+	c.Findings = slices.DeleteFunc(c.Findings, func(f inspect.Finding) bool { return slices.Contains(ids, f.ID) })
+}
+
+// failsOn is the value of -fail-on: the least severity that makes the command
+// fail. It is 0 if none does.
+type failsOn inspect.Severity
+
+func (f *failsOn) String() string {
+	if *f == 0 {
+		return "never"
+	}
+	return inspect.Severity(*f).String()
+}
+
+func (f *failsOn) Set(text string) error {
+	switch text {
+	case "error":
+		*f = failsOn(inspect.Error)
+	case "warning":
+		*f = failsOn(inspect.Warning)
+	case "never":
+		*f = 0
+	default:
+		return errors.New("want error, warning or never")
+	}
+	return nil
+}
+
+func (f failsOn) failed(findings []inspect.Finding) bool {
+	return f != 0 && inspect.Worst(findings) >= inspect.Severity(f)
+}

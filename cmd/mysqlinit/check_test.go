@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -95,6 +96,58 @@ func logStatements(t *testing.T, s *testserver.Server) {
 	}
 	defer db.Close()
 	testserver.Exec(t, db, "SET GLOBAL binlog_format = 'STATEMENT'")
+}
+
+// The cures of the STATEMENT format that stand in the DSN end the finding's
+// severity. One cause is one finding.
+func TestCheckIfStatementIsCured(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "STATEMENT"})
+	for params, want := range map[string]struct {
+		code     int
+		severity inspect.Severity
+		text     string
+	}{
+		"":                                     {exitFindings, inspect.Error, "returns an error instead of a connection"},
+		"isolation=server":                     {exitOK, inspect.Info, "can write because it is REPEATABLE-READ"},
+		"binlog=server":                        {exitOK, inspect.Info, "can only read"},
+		"isolation=serializable&binlog=server": {exitOK, inspect.Info, "can write because it is SERIALIZABLE"},
+	} {
+		code, stdout, stderr := runCheck(t, "-json", s.DSN(testserver.App, params))
+		var c checked
+		if err := json.Unmarshal([]byte(stdout), &c); err != nil {
+			t.Fatalf("%v: exit code %d, %s", err, code, stderr)
+		}
+		i := slices.IndexFunc(c.Findings, func(f inspect.Finding) bool { return f.ID == "binlog-statement" })
+		if i < 0 || code != want.code || c.Findings[i].Severity != want.severity || !strings.Contains(c.Findings[i].What, want.text) {
+			t.Errorf("%q: exit code %d, %s", params, code, stdout)
+		}
+		if slices.ContainsFunc(c.Findings, func(f inspect.Finding) bool { return f.ID == "driver-refuses" }) {
+			t.Errorf("%q: a second finding for the same cause: %s", params, stdout)
+		}
+	}
+	dsn := s.DSN(testserver.App, "")
+	for _, test := range []struct {
+		args []string
+		code int
+	}{
+		{[]string{"-fail-on=error", dsn}, exitFindings},
+		{[]string{"-fail-on=never", dsn}, exitOK},
+		{[]string{"-ignore=wait-timeout,binlog-statement", dsn}, exitOK},
+		{[]string{"-ignore=wait-timeout", dsn}, exitFindings},
+		{[]string{"-fail-on=info", dsn}, exitError},
+	} {
+		code, stdout, stderr := runCheck(t, test.args...)
+		if code != test.code {
+			t.Errorf("%q: exit code %d, %s%s", test.args, code, stdout, stderr)
+		}
+		if strings.Contains(test.args[0], "wait-timeout") && strings.Contains(stdout, "[wait-timeout]") {
+			t.Errorf("%q: not ignored: %s", test.args, stdout)
+		}
+	}
+	code, stdout, _ := runCheck(t, "-fail-on=error", s.DSN(testserver.Root, ""))
+	if code != exitOK || !strings.Contains(stdout, "[account-privileges]") {
+		t.Errorf("a warning with -fail-on=error: exit code %d, %s", code, stdout)
+	}
 }
 
 // The DSN sets a variable under a name that this server does not know: the plain

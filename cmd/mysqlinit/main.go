@@ -2,7 +2,7 @@
 // with a database.
 //
 //	mysqlinit race [-workers N] [-keys N] [DSN]
-//	mysqlinit check [-json] DSN
+//	mysqlinit check [-json] [-fail-on SEVERITY] [-ignore ID,…] DSN
 package main
 
 import (
@@ -15,10 +15,12 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+
+	"github.com/mysqlinit/mysqlinit/inspect"
 )
 
 const usage = `usage: mysqlinit race [-workers N] [-keys N] [DSN]
-       mysqlinit check [-json] DSN
+       mysqlinit check [-json] [-fail-on SEVERITY] [-ignore ID,…] DSN
 
 race plays the get-or-create race against a real server, first through the plain
 MySQL driver, then through mysqlinit: step by step, then under load. It shows
@@ -30,7 +32,7 @@ Exit code 1: the driver lost a transaction, or committed one half.
 
 check shows the sessions that a DSN gives, what will go wrong with them and with
 their server, why, and the cure. It only reads.
-Exit code 1: there is a warning or an error.
+Exit code 1: there is a warning or an error (-fail-on, -ignore).
 
 Exit code 2, from both: wrong usage, no server, or no connection.
 `
@@ -119,6 +121,9 @@ func raceCommand(ctx context.Context, args []string, stdout, stderr io.Writer) i
 func checkCommand(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := newFlags("check", stderr)
 	asJSON := flags.Bool("json", false, "print JSON, as docs/check.md describes it")
+	failOn := failsOn(inspect.Warning)
+	flags.Var(&failOn, "fail-on", "exit with 1 from this `severity` on: error, warning or never")
+	ignored := flags.String("ignore", "", "leave out the findings with these `IDs`, separated by commas")
 	// The flag is also accepted after the DSN.
 	if len(args) == 2 && (args[1] == "--json" || args[1] == "-json") {
 		args[0], args[1] = args[1], args[0]
@@ -132,6 +137,7 @@ func checkCommand(ctx context.Context, args []string, stdout, stderr io.Writer) 
 	}
 	c, err := check(ctx, flags.Arg(0))
 	if err == nil {
+		c.ignore(strings.Split(*ignored, ","))
 		if *asJSON {
 			err = c.writeJSON(stdout)
 		} else {
@@ -142,7 +148,7 @@ func checkCommand(ctx context.Context, args []string, stdout, stderr io.Writer) 
 	case err != nil:
 		fmt.Fprintln(stderr, "mysqlinit check:", clean(strings.TrimPrefix(err.Error(), "mysqlinit: ")))
 		return exitError
-	case c.needsAttention():
+	case failOn.failed(c.Findings):
 		return exitFindings
 	}
 	return exitOK
