@@ -115,8 +115,8 @@ func TestRaceSaysWhatIsWrong(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{}, "usage: mysqlinit race"},
-		{[]string{"rice"}, "usage: mysqlinit race"},
+		{[]string{}, "usage: mysqlinit check"},
+		{[]string{"rice"}, "unknown command"},
 		{[]string{"race", "-workers", "1"}, "2 workers or more"},
 		{[]string{"race", "-keys", "none"}, "invalid value"},
 		{[]string{"race", "/a", "/b"}, "one DSN"},
