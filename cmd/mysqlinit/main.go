@@ -44,9 +44,9 @@ As an argument it is seen, with the password, by everyone who can list the
 processes of your machine. These are not:
   -                    reads the DSN from standard input
   -dsn-file FILE       reads it from a file
-  -defaults-file FILE  makes it of the group [client] of a MySQL option file, such
-                       as ~/.my.cnf: user, password, host, port, socket,
-                       database, and the options that begin with ssl
+  -defaults-file FILE  makes it of the group [client] of an option file, such as
+                       ~/.my.cnf: user, password, host, port, socket, database,
+                       and the options that begin with ssl
   MYSQLINIT_DSN        the environment variable, used if no other DSN is given
 
 'mysqlinit check -h' and 'mysqlinit race -h' list the flags.
