@@ -86,7 +86,10 @@ func (f *facts) findings() []Finding {
 	all := []Finding{} // not nil: an empty list is [] in JSON, too
 	for _, rule := range rules {
 		if finding := rule.look(f); finding != nil {
-			finding.ID, finding.Source = rule.id, rule.source
+			finding.ID, finding.Source = rule.id, rule.mysql
+			if f.isMariaDB() {
+				finding.Source = rule.mariadb
+			}
 			all = append(all, *finding)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/mysqlinit/mysqlinit/inspect"
 )
@@ -164,16 +165,16 @@ func checkCommand(ctx context.Context, args []string, stdout, stderr io.Writer) 
 	if dsn == "" {
 		return fail(errors.New("want one DSN, such as 'user:password@tcp(127.0.0.1:3306)/database'; see mysqlinit check -h"))
 	}
-	c, err := check(ctx, dsn)
-	if err == nil {
-		c.ignore(strings.Split(*ignored, ","))
-		if *asJSON {
-			err = c.writeJSON(stdout)
-		} else {
-			err = c.print(newScreen(stdout))
-		}
+	c := check(ctx, dsn)
+	c.conclude(strings.Split(*ignored, ","))
+	if *asJSON {
+		err = c.writeJSON(stdout)
+	} else {
+		err = c.print(newScreen(stdout))
 	}
 	switch {
+	case c.Failure != nil:
+		return fail(errors.New(strings.TrimLeft(c.Host+" ", " ") + "at " + c.Time.Format(time.RFC3339) + ": " + c.Failure.Error()))
 	case err != nil:
 		return fail(err)
 	case failOn.failed(c.Findings):

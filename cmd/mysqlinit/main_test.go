@@ -162,7 +162,7 @@ func TestColourOnATerminalOnly(t *testing.T) {
 		t.Error("coloured in a pipe")
 	}
 	var out bytes.Buffer
-	s := &screen{w: &out, colour: true}
+	s := &screen{w: &out, colour: true, width: 80}
 	s.columns("A", "B")
 	s.say(threadB, bad, strings.Repeat("error ", 20))
 	plainText := regexp.MustCompile("\x1b\\[[0-9]*m").ReplaceAllString(out.String(), "")
