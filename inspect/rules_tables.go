@@ -12,10 +12,14 @@ func noPrimaryKey(f *facts) *Finding {
 	if len(names) == 0 || !f.refusesStatement() {
 		return nil
 	}
+	cluster := "Group Replication refuses changes of such tables"
+	if f.isMariaDB() {
+		cluster = "Galera misapplies changes of such tables"
+	}
 	return &Finding{
 		Severity: Warning,
 		What:     "tables without a primary key: " + firstNames(names),
-		Why:      "with row-based logging a replica searches the whole table for each changed row; Galera and Group Replication refuse or misapply changes of such tables",
+		Why:      "with row-based logging a replica searches the whole table for each changed row; " + cluster,
 		Cure:     "ALTER TABLE … ADD PRIMARY KEY",
 	}
 }

@@ -76,6 +76,10 @@ func TestDirtyServer(t *testing.T) {
 						var c checked
 						if err := json.Unmarshal([]byte(stdout.String()), &c); err != nil {
 							t.Error(err)
+						} else if c.Failure != nil {
+							if c.Failure.Text == "" {
+								t.Error("a failure without a text")
+							}
 						} else if want := "8.0" + strings.ToValidUTF8(more, "\ufffd"); c.Server.Version != want {
 							t.Errorf("the version in the JSON is %.500q", c.Server.Version)
 						}

@@ -115,8 +115,8 @@ func TestRaceSaysWhatIsWrong(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{}, "usage: mysqlinit race"},
-		{[]string{"rice"}, "usage: mysqlinit race"},
+		{[]string{}, "usage: mysqlinit check"},
+		{[]string{"rice"}, "unknown command"},
 		{[]string{"race", "-workers", "1"}, "2 workers or more"},
 		{[]string{"race", "-keys", "none"}, "invalid value"},
 		{[]string{"race", "/a", "/b"}, "one DSN"},
@@ -162,7 +162,7 @@ func TestColourOnATerminalOnly(t *testing.T) {
 		t.Error("coloured in a pipe")
 	}
 	var out bytes.Buffer
-	s := &screen{w: &out, colour: true}
+	s := &screen{w: &out, colour: true, width: 80}
 	s.columns("A", "B")
 	s.say(threadB, bad, strings.Repeat("error ", 20))
 	plainText := regexp.MustCompile("\x1b\\[[0-9]*m").ReplaceAllString(out.String(), "")

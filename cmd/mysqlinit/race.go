@@ -31,11 +31,7 @@ func race(ctx context.Context, out *screen, dsn string, workers, keys int) (kept
 		return false, err
 	}
 	defer st.prepared.Close()
-	cfg, err := plainConfig(dsn)
-	if err != nil {
-		return false, err
-	}
-	if st.plain, err = openPlain(cfg); err != nil {
+	if st.plain, _, err = openPlain(dsn); err != nil {
 		return false, err
 	}
 	defer st.plain.Close()
