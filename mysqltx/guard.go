@@ -33,12 +33,14 @@ func watchedByGuard(conn session) (watched bool) {
 }
 
 // isUsable reports whether another statement can be sent on a connection. It is false
-// while a result set is open.
+// while a result set is open. A guarded connection doesn't say.
 func isUsable(conn session) bool {
 	usable := true
 	_ = conn.Raw(func(driverConn any) error {
-		if v, ok := driverConn.(driver.Validator); ok {
-			usable = v.IsValid()
+		switch c := driverConn.(type) {
+		case interface{ WatchStrictly() bool }: // it isn't valid in a transaction
+		case driver.Validator:
+			usable = c.IsValid()
 		}
 		return nil
 	})
