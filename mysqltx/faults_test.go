@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -342,27 +344,8 @@ func TestConflictKey(t *testing.T) {
 	}
 }
 
-// naturalLoop is how programs use IsRetryable.
-func naturalLoop(ctx context.Context, db *sql.DB, fn func(context.Context, *sql.Tx) error) error {
-	for {
-		err := func() error {
-			tx, err := db.BeginTx(ctx, nil)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = tx.Rollback() }()
-			if err := fn(ctx, tx); err != nil {
-				return err
-			}
-			return tx.Commit()
-		}()
-		if !mysqltx.IsRetryable(err) {
-			return err
-		}
-	}
-}
-
-func TestNaturalLoop(t *testing.T) {
+// The loops of docs/get-or-create.md, inTx and userID, are safe as printed.
+func TestLoopsByHand(t *testing.T) {
 	d := onMariaDB(t)
 	for _, test := range []struct {
 		cut   cut
@@ -376,13 +359,70 @@ func TestNaturalLoop(t *testing.T) {
 		direct := d.open(t, "")
 		testserver.Exec(t, direct, "DELETE FROM mysqltx_log WHERE id > 2")
 		calls := 0
-		err := naturalLoop(t.Context(), startCutter(t, d, test.cut).open(t, ""), func(ctx context.Context, tx *sql.Tx) error {
+		err := inTx(t.Context(), startCutter(t, d, test.cut).open(t, ""), func(tx *sql.Tx) error {
 			calls++
-			return write(ctx, tx, "entry")
+			return write(t.Context(), tx, "entry")
 		})
 		if calls != test.calls || (err == nil) != (calls == 2) {
 			t.Errorf("%+v: %d calls, %v", test.cut, calls, err)
 		}
 		wantCount(t, direct, "mysqltx_log WHERE id > 2", test.rows)
+	}
+	guarded, err := mysqlinit.Open(d.dsn(testserver.Root, d.Addr, "guard=true"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = guarded.Close() })
+	testserver.Exec(t, guarded, "DELETE FROM mysqltx_log WHERE id > 2")
+	calls := 0
+	err = inTx(t.Context(), guarded, func(tx *sql.Tx) error { // swallows a deadlock
+		calls++
+		err := write(t.Context(), tx, "entry")
+		if calls == 1 {
+			_ = loseDeadlock(t.Context(), guarded, tx)
+			_ = write(t.Context(), tx, "entry")
+		}
+		return err
+	})
+	if err != nil || calls != 2 {
+		t.Errorf("%d calls, %v", calls, err)
+	}
+	wantCount(t, guarded, "mysqltx_log WHERE entry = 'entry'", 1)
+
+	testserver.Exec(t, guarded, "CREATE TABLE users (id BIGINT AUTO_INCREMENT PRIMARY KEY, email VARCHAR(50) UNIQUE) ENGINE=InnoDB")
+	for _, level := range []string{"read-committed", "repeatable-read"} {
+		db, err := mysqlinit.Open(d.dsn(testserver.Root, d.Addr, "guard=true&isolation="+level))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = db.Close() })
+		for _, within := range []bool{false, true} {
+			for key := range 20 {
+				email := fmt.Sprintf("%s-%v-%d", level, within, key)
+				ids := make([]int64, racers)
+				var all sync.WaitGroup
+				for i := range racers {
+					all.Go(func() {
+						get := func(q mysqltx.Querier) (err error) {
+							ids[i], err = userID(t.Context(), q, email)
+							return err
+						}
+						var err error
+						if within {
+							err = inTx(t.Context(), db, func(tx *sql.Tx) error { return get(tx) })
+						} else {
+							err = get(db)
+						}
+						if err != nil {
+							t.Errorf("%s: %v", email, err)
+						}
+					})
+				}
+				all.Wait()
+				if ids[0] == 0 || len(slices.Compact(ids)) != 1 {
+					t.Errorf("%s: ids %v", email, ids)
+				}
+			}
+		}
 	}
 }

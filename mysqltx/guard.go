@@ -11,33 +11,41 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/txlost"
 )
 
-// watchedByGuard asks a connection of mysqlinit whether its guard watches the
-// transaction that has just begun. If so, the guard also takes a statement that
-// commits it for a loss.
+// guard is a connection of mysqlinit that watches the transactions of BeginTx.
+type guard interface{ WatchStrictly() bool }
+
+// guardIn returns the guard in what Conn.Raw shows, or nil.
+func guardIn(driverConn any) guard {
+	for {
+		switch c := driverConn.(type) {
+		case guard:
+			return c
+		case interface{ Unwrap() driver.Conn }: // an interceptor's
+			driverConn = c.Unwrap()
+		default:
+			return nil
+		}
+	}
+}
+
+// watchedByGuard asks a connection whether its guard watches the transaction that has
+// just begun. If so, the guard also takes a statement that commits it for a loss.
 func watchedByGuard(conn session) (watched bool) {
 	_ = conn.Raw(func(driverConn any) error {
-		for driverConn != nil {
-			switch c := driverConn.(type) {
-			case interface{ WatchStrictly() bool }:
-				watched = c.WatchStrictly()
-				return nil
-			case interface{ Unwrap() driver.Conn }: // an interceptor's
-				driverConn = c.Unwrap()
-			default:
-				return nil
-			}
-		}
+		g := guardIn(driverConn)
+		watched = g != nil && g.WatchStrictly()
 		return nil
 	})
 	return watched
 }
 
 // isUsable reports whether another statement can be sent on a connection. It is false
-// while a result set is open.
+// while a result set is open. A guarded connection doesn't say: it isn't valid in a
+// transaction.
 func isUsable(conn session) bool {
 	usable := true
 	_ = conn.Raw(func(driverConn any) error {
-		if v, ok := driverConn.(driver.Validator); ok {
+		if v, ok := driverConn.(driver.Validator); ok && guardIn(driverConn) == nil {
 			usable = v.IsValid()
 		}
 		return nil
