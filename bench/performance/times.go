@@ -175,6 +175,8 @@ func timeOne(ctx context.Context, s server, op operation, samples, calls int, al
 // sample adds one sample for each contender: the median of some calls on a new
 // connection. The contenders take turns, in random order.
 func (t *timing) sample(ctx context.Context, s server, op operation, calls int, allocations bool) error {
+	ctx, end := context.WithCancel(ctx)
+	defer end() // ends the transactions of operations, so that their connections close
 	runs := make([]func() error, len(op.contenders))
 	for i, c := range op.contenders {
 		db, err := c.open(s)

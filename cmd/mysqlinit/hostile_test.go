@@ -57,7 +57,7 @@ func TestDirtyServer(t *testing.T) {
 				script.Auth = scripted.Error(2, 1045, more)
 			}
 			dsn := scripted.Start(t, script).DSN("time_zone=%27UTC%27")
-			for _, command := range [][]string{{"check", dsn}, {"check", "-json", dsn}, {"race", "-workers", "2", "-keys", "2", dsn}} {
+			for _, command := range [][]string{{"check", dsn}, {"check", "-json", dsn}, {"race", "-force", "-workers", "2", "-keys", "2", dsn}} {
 				t.Run(name+"/"+fails+"/"+strings.Join(command[:len(command)-1], " "), func(t *testing.T) {
 					var stdout, stderr strings.Builder
 					run(t.Context(), command, &stdout, &stderr)

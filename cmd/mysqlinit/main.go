@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/go-sql-driver/mysql"
+
 	"github.com/mysqlinit/mysqlinit/inspect"
 )
 
@@ -34,7 +36,7 @@ MySQL driver, then through mysqlinit: step by step, then under load. It shows
 what READ COMMITTED costs. Last it shows a transaction of which one half is lost
 and the other committed, and how the guard prevents that. It creates a table in
 the DSN's database, works in it, and drops it. Without a DSN it starts a
-throwaway server.
+throwaway server. It refuses a server that is read-only or a replica (-force).
 Exit code 1: the driver lost a transaction, or committed one half.
 
 Exit code 2, from both: wrong usage, no server, or no connection.
@@ -62,6 +64,7 @@ const (
 )
 
 func main() {
+	_ = mysql.SetLogger(&mysql.NopLogger{}) // its errors are shown already
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
@@ -120,23 +123,25 @@ func parse(flags *flag.FlagSet, args []string, stdout, stderr io.Writer) (rest [
 
 func raceCommand(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("race", flag.ContinueOnError)
-	workers := flags.Int("workers", 16, "`number` of transactions that race for each key")
-	keys := flags.Int("keys", 50, "`number` of keys they race for")
+	var o raceOptions
+	flags.IntVar(&o.workers, "workers", 16, "`number` of transactions that race for each key; less if the\nserver has few free connections")
+	flags.IntVar(&o.keys, "keys", 50, "`number` of keys they race for")
+	flags.BoolVar(&o.force, "force", false, "play on a read-only server or a replica, too")
 	var from source
 	from.register(flags)
 	args, code, ok := parse(flags, args, stdout, stderr)
 	if !ok {
 		return code
 	}
+	var err error
 	fail := failure(stderr, "race")
-	if *workers < 2 || *keys < 1 {
+	if o.workers < 2 || o.keys < 1 {
 		return fail(errors.New("want 2 workers or more, and 1 key or more"))
 	}
-	dsn, err := from.dsn(args)
-	if err != nil {
+	if o.dsn, err = from.dsn(args); err != nil {
 		return fail(err)
 	}
-	switch kept, err := race(ctx, newScreen(stdout), dsn, *workers, *keys); {
+	switch kept, err := race(ctx, newScreen(stdout), o); {
 	case err != nil:
 		return fail(err)
 	case !kept:
