@@ -131,7 +131,7 @@ func TestRules(t *testing.T) {
 		{name: "init_connect", change: set("init_connect", "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE"), want: "init-connect warning", text: "changes sessions"},
 		{name: "harmless init_connect", change: set("init_connect", "INSERT INTO audit.log VALUES ()"), want: "init-connect info"},
 		{name: "a table without key", change: func(f *facts) { f.tables = []table{{"events", true, false}} }, want: "no-primary-key warning", absent: "not-innodb", text: "events"},
-		{name: "MyISAM", change: func(f *facts) { f.tables = []table{{"old", false, true}} }, want: "not-innodb warning", absent: "no-primary-key", text: "old"},
+		{name: "MyISAM", change: func(f *facts) { f.tables = []table{{"old", false, true}} }, want: "not-innodb warning", absent: "no-primary-key", text: "ALTER TABLE `old` ENGINE=InnoDB;"},
 		{name: "many tables", change: func(f *facts) { f.tables = slices.Repeat([]table{{"old", false, true}}, 12) }, want: "not-innodb warning", text: "old and 2 more"},
 		{name: "read-only", change: set("super_read_only", "ON"), want: "read-only warning", text: "super_read_only"},
 		{name: "read-only, rejected", change: all(set("read_only", "ON"), func(f *facts) { f.cfg.RejectReadOnly = true }), want: "read-only info"},

@@ -103,7 +103,7 @@ func (c *checked) sessions(ctx context.Context, dsn string) error {
 		return err
 	}
 	defer plain.Close()
-	c.Host = cfg.Addr
+	c.Host, c.Server.Account = cfg.Addr, cfg.User // until the server says which account that is
 
 	// The findings are about this driver's sessions, so its keys count.
 	preparedReport, preparedErr := look(ctx, "the driver mysqlinit", prepared, cfg)
@@ -155,6 +155,19 @@ func answered(err error) bool {
 	_, isAnswer := errors.AsType[*mysql.MySQLError](err)
 	_, isRefusal := errors.AsType[*mysqlinit.InitError](err)
 	return isAnswer || isRefusal
+}
+
+// place says where and when a check was made, as far as that is known.
+func (c *checked) place() string {
+	var b strings.Builder
+	if c.Host != "" {
+		b.WriteString(c.Host + " ")
+	}
+	if c.Server.Account != "" {
+		b.WriteString("as " + c.Server.Account + " ")
+	}
+	b.WriteString("at " + c.Time.Format(time.RFC3339))
+	return b.String()
 }
 
 // verify connects as the DSN says, and reads the session back, as the DSN key
@@ -210,11 +223,15 @@ func refusal(err *mysqlinit.InitError, plain *inspect.Report) inspect.Finding {
 // plainRefusal is the finding that the plain driver cannot connect. The usual
 // reason is a variable that this server has under another name.
 func plainRefusal(err error) inspect.Finding {
+	why := err.Error()
+	if failed, ok := errors.AsType[*stepError](err); ok {
+		why = failed.Text
+	}
 	return inspect.Finding{
 		ID:       "plain-refuses",
 		Severity: inspect.Info,
 		What:     "with this DSN the plain MySQL driver cannot connect",
-		Why:      err.Error(),
+		Why:      why,
 		Cure:     "if other programs use the same DSN: set only variables, and values, that this server accepts under these names",
 		Source:   docs,
 	}

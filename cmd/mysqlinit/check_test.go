@@ -245,7 +245,7 @@ func TestCheckOnASilentServer(t *testing.T) {
 		c.Host != addr || c.Time.IsZero() || c.Findings == nil || !strings.Contains(c.Verdict, "no result") || strings.Contains(stdout, "hunter2") {
 		t.Errorf("exit code %d, %s", code, stdout)
 	}
-	for _, want := range []string{addr + " at ", "connecting with the driver mysqlinit failed after 0.", "connectTimeout of 200ms"} {
+	for _, want := range []string{addr + " as app at 20", "connecting with the driver mysqlinit failed after 0.", "connectTimeout of 200ms"} {
 		if !strings.Contains(stderr, want) {
 			t.Errorf("no %q in %s", want, stderr)
 		}

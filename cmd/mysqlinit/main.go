@@ -16,7 +16,6 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/go-sql-driver/mysql"
 
@@ -179,7 +178,7 @@ func checkCommand(ctx context.Context, args []string, stdout, stderr io.Writer) 
 	}
 	switch {
 	case c.Failure != nil:
-		return fail(errors.New(strings.TrimLeft(c.Host+" ", " ") + "at " + c.Time.Format(time.RFC3339) + ": " + c.Failure.Error()))
+		return fail(fmt.Errorf("%s: %w", c.place(), c.Failure))
 	case err != nil:
 		return fail(err)
 	case failOn.failed(c.Findings):
