@@ -196,9 +196,9 @@ var insideKinds = append(kindsOf(
 	"SELECT ST_GeomFromText('x')",                                       // 3037
 	"SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no'",                   // 1644
 	"RESIGNAL", // 1645
-	"SELECT /*+ MAX_EXECUTION_TIME(1) */ COUNT(DISTINCT a.id * b.id) FROM mysqlinit_many a, mysqlinit_many b",                 // 3024
-	"SET STATEMENT max_statement_time = 0.001 FOR SELECT COUNT(DISTINCT a.id * b.id) FROM mysqlinit_many a, mysqlinit_many b", // 1969
-	"SET STATEMENT max_statement_time = 0.01 FOR UPDATE mysqlinit_held SET n = n + 1",                                         // 1969
+	"SELECT /*+ MAX_EXECUTION_TIME(1) */ id, SLEEP(0.1) FROM mysqlinit_parent",                 // 3024
+	"SET STATEMENT max_statement_time = 0.001 FOR SELECT id, SLEEP(0.1) FROM mysqlinit_parent", // 1969
+	"SET STATEMENT max_statement_time = 0.01 FOR UPDATE mysqlinit_held SET n = n + 1",          // 1969
 	"SELECT LOAD_FILE('/mysqlinit/no/such/file')",
 	"SELECT * FROM mysqlinit_work INTO OUTFILE '/mysqlinit/no/such/file'",
 ),
