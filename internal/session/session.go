@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/mysqlinit/mysqlinit/internal/driverconn"
+	"github.com/mysqlinit/mysqlinit/internal/sqltext"
 	"github.com/mysqlinit/mysqlinit/internal/sysvar"
 )
 
@@ -35,7 +36,7 @@ func (s *Session) Prepare(ctx context.Context, conn driver.Conn, p *Progress) (F
 	}
 	for i, command := range s.InitCommands {
 		p.enter(Phase(i + 1))
-		if err := driverconn.Exec(ctx, conn, command); err != nil {
+		if err := driverconn.Exec(ctx, conn, command); err != nil && !isForOtherServers(command, err) {
 			return f, s.initCommandFailed(p.Phase(), command, err)
 		}
 	}
@@ -44,6 +45,14 @@ func (s *Session) Prepare(ctx context.Context, conn driver.Conn, p *Progress) (F
 		return f, s.verify(ctx, conn, f)
 	}
 	return f, nil
+}
+
+// isForOtherServers reports whether a server found nothing to do in an init
+// command, such as MySQL in /*M! SET … */. In several statements it would have
+// left out what follows.
+func isForOtherServers(command string, err error) bool {
+	serverErr := serverError(err)
+	return serverErr != nil && serverErr.Number == errEmptyQuery && !sqltext.HasSeveral(command)
 }
 
 // Restore sends a connection that Prepare has prepared in this form the SET
@@ -91,7 +100,7 @@ func (s *Session) sendSet(ctx context.Context, conn driver.Conn) (Form, *Failure
 		form := s.nextForm(tried)
 		if len(tried) == mostForms || slices.ContainsFunc(tried, func(a attempt) bool { return a.form == form }) {
 			failure := s.refused(tried, func() bool { return isReadOnly(ctx, conn) })
-			failure.Public = s.publicLiterals()
+			failure.Public = s.publicLiterals(next.form)
 			return next.form, failure
 		}
 		next = s.statement(form, s.Variables)
