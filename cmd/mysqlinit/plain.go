@@ -27,8 +27,11 @@ func openPlain(dsn string) (*sql.DB, *mysql.Config, error) {
 		return nil, nil, errNotAccepted
 	}
 	withKeys := cfg.Clone()
-	for _, key := range []string{"isolation", "binlog", "initCommand", "init_command", "verify", "guard", "connectTimeout"} {
-		delete(cfg.Params, key)
+	for key := range cfg.Params {
+		// A key of mysqlinit's own needs a value. Any other key without one is ignored.
+		if _, err := (&mysqlinit.Driver{}).OpenConnector("/?" + key); err != nil {
+			delete(cfg.Params, key)
+		}
 	}
 	connector, err := mysql.NewConnector(cfg)
 	if err != nil {
