@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/mysqlinit/mysqlinit/internal/driverconn"
 	"github.com/mysqlinit/mysqlinit/internal/session"
@@ -19,17 +18,17 @@ import (
 // guard is what all guarded connections of a Connector share.
 type guard struct {
 	session          *session.Session
-	timeout          time.Duration // bounds each restoring of a session; 0 means no bound
-	repeatable       bool          // the SET alone makes a session again what Prepare made it
-	setsUserVariable bool          // the SET sets one, which any statement can assign
-	chains           bool          // a COMMIT can open a transaction: completion_type is set
-	tx               txFacts       // for the guards of transactions
+	limit            *timeLimit // of each restoring of a session
+	repeatable       bool       // the SET alone makes a session again what Prepare made it
+	setsUserVariable bool       // the SET sets one, which any statement can assign
+	chains           bool       // a COMMIT can open a transaction: completion_type is set
+	tx               txFacts    // for the guards of transactions
 }
 
-func newGuard(s *session.Session, timeout time.Duration, of params) *guard {
+func newGuard(s *session.Session, limit *timeLimit, of params) *guard {
 	g := &guard{
 		session:          s,
-		timeout:          timeout,
+		limit:            limit,
 		repeatable:       !of.changedByCallback && setIsRepeatable(s.Config),
 		setsUserVariable: slices.ContainsFunc(variablesOf(s.Config), sysvar.Variable.OfUser),
 		tx:               txFacts{multiStatements: of.multiStatements, logger: s.Logger},
@@ -153,6 +152,7 @@ func (c *guardedConn) notice(ctx context.Context, query string) {
 	if e := c.guard.effectOf(query); e != 0 {
 		if c.tx != nil {
 			if e&sqltext.Opaque != 0 {
+				c.restarts(query)
 				e |= sqltext.SetsIsolation // a procedure can
 			}
 			e &^= sqltext.Opaque      // the end of BeginTx's transaction ends what was opened
@@ -215,7 +215,7 @@ func (c *guardedConn) ResetSession(ctx context.Context) error {
 	if !c.changed && !c.restoreAlways {
 		return nil
 	}
-	limited, cancel := bounded(ctx, c.guard.timeout)
+	limited, cancel := c.guard.limit.on(ctx)
 	defer cancel()
 	if failure := c.guard.session.Restore(limited, c.connMethods, c.form); failure != nil {
 		c.discard = true
@@ -316,19 +316,19 @@ func (c *guardedConn) Ping(ctx context.Context) error {
 
 func (c *guardedConn) Begin() (driver.Tx, error) {
 	tx, err := c.connMethods.Begin()
-	return c.began(tx, err, sql.LevelDefault)
+	return c.began(context.Background(), tx, err, sql.LevelDefault)
 }
 
 func (c *guardedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
 	tx, err := c.connMethods.BeginTx(ctx, opts)
-	return c.began(tx, err, sql.IsolationLevel(opts.Isolation))
+	return c.began(ctx, tx, err, sql.IsolationLevel(opts.Isolation))
 }
 
-func (c *guardedConn) began(tx driver.Tx, err error, level sql.IsolationLevel) (driver.Tx, error) {
+func (c *guardedConn) began(ctx context.Context, tx driver.Tx, err error, level sql.IsolationLevel) (driver.Tx, error) {
 	if err != nil {
 		if level != sql.LevelDefault {
 			// The driver has set the level of the next transaction, which did not begin.
-			c.note(context.Background(), sqltext.SetsIsolation, "SET TRANSACTION ISOLATION LEVEL", &c.changed)
+			c.note(ctx, sqltext.SetsIsolation, "SET TRANSACTION ISOLATION LEVEL", &c.changed)
 		}
 		return tx, err
 	}
@@ -337,8 +337,12 @@ func (c *guardedConn) began(tx driver.Tx, err error, level sql.IsolationLevel) (
 		return tx, nil
 	}
 	c.tx = tx
-	c.begun()
-	return (*guardedTx)(c), nil
+	guarded := (*guardedTx)(c)
+	if err := c.begun(ctx); err != nil {
+		_ = guarded.Rollback()
+		return nil, err
+	}
+	return guarded, nil
 }
 
 // guardedTx is a connection's transaction. It is the connection itself, so that
@@ -352,7 +356,7 @@ func (t *guardedTx) Commit() error {
 		return sql.ErrTxDone
 	}
 	c := (*guardedConn)(t)
-	switch err := c.mayRun(context.Background(), "COMMIT"); {
+	switch err := c.mayCommit(); {
 	case err == nil:
 		return t.end(driver.Tx.Commit)
 	case c.lost != nil:

@@ -11,6 +11,7 @@ const (
 	errRecordChanged   = 1020
 	errDuplicateEntry  = 1062
 	errUnknownVariable = 1193
+	errLockWaitTimeout = 1205
 	errDeadlock        = 1213
 	errAccessDenied    = 1227
 	errWrongValue      = 1231

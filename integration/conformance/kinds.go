@@ -17,8 +17,9 @@ import (
 
 // kind is a kind of statement that a program can run in a transaction.
 type kind struct {
-	text   string // {db} stands for the database
-	before string // another session runs this first, so that each run finds the same
+	text     string // {db} stands for the database
+	before   string // another session runs these first, so that each run finds the same
+	directly bool   // it is not prepared: MariaDB 10.5 crashes
 }
 
 // insideKinds leave the transaction open and whole, whether they succeed or fail. Some are
@@ -73,7 +74,6 @@ var insideKinds = append(kindsOf(
 	"SELECT n FROM mysqlinit_work PROCEDURE ANALYSE()",
 	"TABLE mysqlinit_work",
 	"VALUES ROW(1, 2), ROW(3, 4)",
-	"VALUES (1, 2), (3, 4)",
 	"/* a comment */ SELECT 1",
 	"-- a comment\nSELECT 1",
 	"# a comment\nINSERT INTO mysqlinit_work (n) VALUES (10)",
@@ -107,7 +107,6 @@ var insideKinds = append(kindsOf(
 	"ANALYZE SELECT * FROM mysqlinit_work",
 	"ANALYZE UPDATE mysqlinit_work SET n = n + 1",
 	"CHECKSUM TABLE mysqlinit_work",
-	"HELP 'SELECT'",
 	"USE {db}",
 
 	// The session
@@ -195,15 +194,15 @@ var insideKinds = append(kindsOf(
 	"UPDATE mysqlinit_work SET n = 1 / 0 WHERE id = 1",                  // 1365
 	"SELECT 'x' REGEXP '('",                                             // 1139
 	"SELECT ST_GeomFromText('x')",                                       // 3037
-	"SELECT * FROM mysqlinit_held FOR UPDATE NOWAIT",                    // 3572, 1205
 	"SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no'",                   // 1644
 	"RESIGNAL", // 1645
-	"SELECT /*+ MAX_EXECUTION_TIME(1) */ COUNT(DISTINCT a.id * b.id) FROM mysqlinit_many a, mysqlinit_many b",                 // 3024
-	"SET STATEMENT max_statement_time = 0.001 FOR SELECT COUNT(DISTINCT a.id * b.id) FROM mysqlinit_many a, mysqlinit_many b", // 1969
-	"SET STATEMENT max_statement_time = 0.01 FOR UPDATE mysqlinit_held SET n = n + 1",                                         // 1969
+	"SELECT /*+ MAX_EXECUTION_TIME(1) */ id, SLEEP(0.1) FROM mysqlinit_parent",                 // 3024
+	"SET STATEMENT max_statement_time = 0.001 FOR SELECT id, SLEEP(0.1) FROM mysqlinit_parent", // 1969
+	"SET STATEMENT max_statement_time = 0.01 FOR UPDATE mysqlinit_held SET n = n + 1",          // 1969
 	"SELECT LOAD_FILE('/mysqlinit/no/such/file')",
 	"SELECT * FROM mysqlinit_work INTO OUTFILE '/mysqlinit/no/such/file'",
 ),
+	kind{text: "VALUES (1, 2), (3, 4)", directly: true},
 	kind{text: "INSERT INTO mysqlinit_memory VALUES (1)", before: newMemory},
 	kind{text: "INSERT INTO mysqlinit_memory SELECT a.id * 1000 + b.id FROM mysqlinit_many a, mysqlinit_many b", before: newMemory}, // 1114
 )
@@ -363,7 +362,7 @@ var privateKinds = []kind{
 	{text: "KILL QUERY 4294967290"},
 	{text: "SET GLOBAL max_connections = 500"},
 	{text: "SET PERSIST max_connections = 500"},
-	{text: "RESET PERSIST max_connections"},
+	{text: "RESET PERSIST IF EXISTS max_connections"},
 	{text: "RESET QUERY CACHE"},
 	{text: "SHOW MASTER STATUS"},
 	{text: "SHOW BINARY LOGS"},
@@ -386,10 +385,13 @@ const (
 	dropNew   = "DROP TABLE IF EXISTS mysqlinit_new"
 	newMemory = "DROP TABLE IF EXISTS mysqlinit_memory; SET max_heap_table_size = 16384; CREATE TABLE mysqlinit_memory (id INT PRIMARY KEY) ENGINE=MEMORY"
 	newTable  = dropNew + "; CREATE TABLE mysqlinit_new (id INT PRIMARY KEY, n INT) ENGINE=InnoDB"
-
-	// restoreRows makes the rows what each kind expects.
-	restoreRows = "BEGIN; REPLACE INTO mysqlinit_work (id, n) VALUES (1, 1), (2, 2), (3, 3); DELETE FROM mysqlinit_work WHERE id > 3; COMMIT"
 )
+
+// restoreRows makes the rows what each kind expects.
+var restoreRows = []string{
+	"BEGIN", "DELETE FROM mysqlinit_inside",
+	"REPLACE INTO mysqlinit_work (id, n) VALUES (1, 1), (2, 2), (3, 3)", "DELETE FROM mysqlinit_work WHERE id > 3", "COMMIT",
+}
 
 // kindTables are the tables that the kinds work in.
 var kindTables = []struct{ name, columns string }{
@@ -451,7 +453,7 @@ var kindWays = []struct {
 // returnsRows matches statements that can return rows. The MySQL driver (1.10.1) cannot Exec
 // them as prepared statements on MariaDB: it waits for descriptions of the columns, which
 // the server sends only once, or takes the rows for them.
-var returnsRows = regexp.MustCompile(`(?i)^[^a-z]*(analyze|backup|cache|call|check|desc|execute|explain|handler|help|load index|optimize|repair|select|show|table|values|with|xa)|(execute|for) .?(select|analyze)|a comment|returning`)
+var returnsRows = regexp.MustCompile(`(?i)^[^a-z]*(analyze|backup|cache|call|check|desc|execute|explain|handler|load index|optimize|repair|select|show|table|values|with|xa)|(execute|for) .?(select|analyze)|a comment|returning`)
 
 // readAll reads all results of a query.
 func readAll(rows *sql.Rows, err error) error {
@@ -474,30 +476,34 @@ type kindOutcome struct {
 // guardRefusesNone runs each kind of statement in a transaction that then goes on and
 // commits. Nothing of it is allowed to go otherwise because of the guard.
 func (s *suite) guardRefusesNone(t *testing.T) string {
-	plain := openPlain(t, withParams(s.Root, "multiStatements=true"))
+	if s.facts.FormatIgnored { // vtgate knows only the tables in its schema
+		return notHere
+	}
+	plain := openPlain(t, s.Root)
 	for _, of := range kindTables {
 		table(t, plain, of.name, of.columns)
 	}
-	testserver.Exec(t, plain,
-		"INSERT INTO mysqlinit_held VALUES (1, 1); INSERT INTO mysqlinit_twice VALUES (1, 1), (2, 1); INSERT INTO mysqlinit_parent VALUES (1); INSERT INTO mysqlinit_child VALUES (1, 1)",
+	other, err := plain.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close() }()
+	testserver.Exec(t, other, "INSERT INTO mysqlinit_held VALUES (1, 1)", "INSERT INTO mysqlinit_twice VALUES (1, 1), (2, 1)",
+		"INSERT INTO mysqlinit_parent VALUES (1)", "INSERT INTO mysqlinit_child VALUES (1, 1)",
 		"INSERT INTO mysqlinit_many VALUES (1)"+numbers(2, 300))
 	kinds := slices.Concat(insideKinds, otherKinds)
-	cleanUp := "DROP TABLE IF EXISTS mysqlinit_memory, mysqlinit_new, mysqlinit_newer"
+	t.Cleanup(func() { execAfter(t, plain, "DROP TABLE IF EXISTS mysqlinit_memory, mysqlinit_new, mysqlinit_newer") })
 	if s.Private {
 		kinds = append(kinds, privateKinds...)
-		cleanUp += "; DROP DATABASE IF EXISTS mysqlinit_kinds; DROP VIEW IF EXISTS mysqlinit_view; DROP EVENT IF EXISTS mysqlinit_event; DROP PROCEDURE IF EXISTS mysqlinit_new"
+		drop := []string{"DROP DATABASE IF EXISTS mysqlinit_kinds", "DROP VIEW IF EXISTS mysqlinit_view", "DROP EVENT IF EXISTS mysqlinit_event", "DROP PROCEDURE IF EXISTS mysqlinit_new"}
 		for _, create := range kindRoutines {
 			words := strings.FieldsFunc(create, func(r rune) bool { return r == ' ' || r == '(' })
-			drop := "DROP " + words[1] + " IF EXISTS " + words[2]
-			testserver.Exec(t, plain, drop, create)
-			cleanUp += "; " + drop
+			drop = append(drop, "DROP "+words[1]+" IF EXISTS "+words[2])
 		}
+		testserver.Exec(t, other, drop...)
+		testserver.Exec(t, other, kindRoutines...)
+		t.Cleanup(func() { execAfter(t, plain, drop...) })
 	}
-	t.Cleanup(func() {
-		if _, err := plain.ExecContext(context.WithoutCancel(t.Context()), cleanUp); err != nil {
-			t.Error(err)
-		}
-	})
 	holder, err := plain.BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -512,7 +518,7 @@ func (s *suite) guardRefusesNone(t *testing.T) string {
 		for _, db := range []*sql.DB{guarded, bare} {
 			db.SetMaxIdleConns(-1) // nothing that a kind leaves in its session reaches the next one
 		}
-		database, err := read(t.Context(), plain, "DATABASE()")
+		database, err := read(t.Context(), other, "DATABASE()")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -522,18 +528,22 @@ func (s *suite) guardRefusesNone(t *testing.T) string {
 				if testing.Short() && (w != i%len(kindWays) || batches != fmt.Sprint(i/len(kindWays)%2 == 0)) {
 					continue
 				}
-				if way.name == "prepared Exec" && returnsRows.MatchString(text) {
+				if !testing.Short() && w > 0 && batches == "false" {
+					continue // the text matters there, and not how it is run
+				}
+				if way.name == "prepared Exec" && returnsRows.MatchString(text) || k.directly && strings.HasPrefix(way.name, "prepared") {
 					continue
 				}
 				run := func(db *sql.DB) kindOutcome {
-					testserver.Exec(t, plain, restoreRows)
+					testserver.Exec(t, other, restoreRows...)
 					if k.before != "" {
-						testserver.Exec(t, plain, k.before)
+						testserver.Exec(t, other, strings.Split(k.before, "; ")...)
 					}
-					return runKind(t, db, plain, func(ctx context.Context, tx *sql.Tx) error { return way.run(ctx, tx, text) })
+					return runKind(t, db, other, func(ctx context.Context, tx *sql.Tx) error { return way.run(ctx, tx, text) })
 				}
 				want, got := run(bare), run(guarded)
-				if i < len(insideKinds) {
+				// The Router closes the connection if a prepared query fails after its first row.
+				if i < len(insideKinds) && want.commit == "" {
 					want = kindOutcome{statement: want.statement, rows: "both"}
 				}
 				runs++
@@ -557,9 +567,8 @@ func numbers(from, to int) string {
 }
 
 // runKind runs a statement between two INSERTs in a transaction.
-func runKind(t *testing.T, db, plain *sql.DB, statement func(context.Context, *sql.Tx) error) (o kindOutcome) {
+func runKind(t *testing.T, db *sql.DB, other *sql.Conn, statement func(context.Context, *sql.Tx) error) (o kindOutcome) {
 	t.Helper()
-	testserver.Exec(t, plain, "DELETE FROM mysqlinit_inside")
 	// The statement could wait for a lock that another kind has left behind.
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -578,7 +587,7 @@ func runKind(t *testing.T, db, plain *sql.DB, statement func(context.Context, *s
 	o.statement = brief(statement(ctx, tx))
 	o.insert = brief(insert("after"))
 	o.commit = brief(tx.Commit())
-	rows, err := read(t.Context(), plain, "GROUP_CONCAT(entry ORDER BY entry DESC) FROM mysqlinit_inside")
+	rows, err := read(t.Context(), other, "GROUP_CONCAT(entry ORDER BY entry DESC) FROM mysqlinit_inside")
 	if err != nil {
 		t.Fatal(err)
 	}

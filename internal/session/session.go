@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mysqlinit/mysqlinit/internal/driverconn"
+	"github.com/mysqlinit/mysqlinit/internal/sqltext"
 	"github.com/mysqlinit/mysqlinit/internal/sysvar"
 )
 
@@ -47,7 +48,7 @@ func (s *Session) Prepare(ctx context.Context, conn driver.Conn, p *Progress) (F
 	}
 	for i, command := range s.InitCommands {
 		p.enter(Phase(i + 1))
-		if err := driverconn.Exec(ctx, conn, command); err != nil {
+		if err := driverconn.Exec(ctx, conn, command); err != nil && !isForOtherServers(command, err) {
 			return f, s.initCommandFailed(p.Phase(), command, err)
 		}
 	}
@@ -73,6 +74,14 @@ func commit(ctx context.Context, conn driver.Conn, p *Progress) *Failure {
 		return &Failure{Statement: "COMMIT", Reason: p.Phase().Failed(), Err: err}
 	}
 	return nil
+}
+
+// isForOtherServers reports whether a server found nothing to do in an init
+// command, such as MySQL in /*M! SET … */. In several statements it would have
+// left out what follows.
+func isForOtherServers(command string, err error) bool {
+	serverErr := serverError(err)
+	return serverErr != nil && serverErr.Number == errEmptyQuery && !sqltext.HasSeveral(command)
 }
 
 // Restore sends a connection that Prepare has prepared in this form the SET
@@ -126,7 +135,7 @@ func (s *Session) sendSet(ctx context.Context, conn driver.Conn, p *Progress) (F
 		form := s.nextForm(tried)
 		if len(tried) == mostForms || slices.ContainsFunc(tried, func(a attempt) bool { return a.form == form }) {
 			failure := s.refused(tried, func() bool { return isReadOnly(ctx, conn) })
-			failure.Public = s.publicLiterals()
+			failure.Public = s.publicLiterals(next.form)
 			return next.form, failure
 		}
 		next = s.statement(form, s.Variables)

@@ -482,7 +482,7 @@ func TestReasonsAndCures(t *testing.T) {
 		{"a value without quotes, on a server that reads it as a variable", "sql_mode", "STRICT_TRANS_TABLES,NO_ZERO_DATE",
 			serverError(1193, "Unknown system variable 'NO_ZERO_DATE'"), []string{"refused sql_mode", "sql_mode=%27…%27"}},
 		{"vtgate quotes the whole item", "no_such", "1", serverError(1193, "Unknown system variable '@@no_such = 1'"), []string{"refused no_such", "no variable of that name"}},
-		{"a variable of some servers only", "wsrep_sync_wait", "7", serverError(1193, "Unknown system variable 'wsrep_sync_wait'"), []string{"refused wsrep_sync_wait", "initCommand=/*M!"}},
+		{"a variable of some servers only", "wsrep_sync_wait", "7", serverError(1193, "Unknown system variable 'wsrep_sync_wait'"), []string{"refused wsrep_sync_wait", "initCommand=%2F*M!+SET"}},
 		{"a + that became a space", "time_zone", "' 08:00'", serverError(1298, "Unknown or incorrect time zone: ' 08:00'"), []string{"refused time_zone", "' 08:00'", "%2B"}},
 		{"no time zone tables", "time_zone", "'Europe/Berlin'", serverError(1298, "Unknown or incorrect time zone: 'Europe/Berlin'"), []string{"'Europe/Berlin'", "mysql_tzinfo_to_sql"}},
 		{"a mode that is none", "sql_mode", "'BOGUS'", serverError(1231, "Variable 'sql_mode' can't be set to the value of 'BOGUS'"), []string{"'BOGUS'", "manual"}},

@@ -233,5 +233,6 @@ func (s secrets) isName(quoted string) bool {
 			return true
 		}
 	}
-	return quoted == sysvar.StatementFormatText || slices.Contains(s.public, quoted)
+	const clause = "field list" // where MySQL says that an unknown column stands
+	return quoted == sysvar.StatementFormatText || quoted == clause || slices.Contains(s.public, quoted)
 }

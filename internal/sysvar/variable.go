@@ -58,14 +58,21 @@ var (
 )
 
 // IsPublic reports whether an error can show the value: a time zone, a mode or a
-// number is no secret. That of a user variable can be one, such as a tenant's
-// name, and so can what calls itself a secret.
+// number is not a secret. The value of a user variable can be one, such as a
+// tenant's name, and so can that of a variable whose name sounds like it. A value
+// that assigns to further variables counts as secret.
 func (v Variable) IsPublic() bool {
 	name := strings.ToLower(strings.TrimSpace(v.Name))
-	return (!strings.HasPrefix(name, "@") || strings.HasPrefix(name, "@@")) && !secretName.MatchString(name)
+	isUsers := strings.HasPrefix(name, "@") && !strings.HasPrefix(name, "@@")
+	return !isUsers && !secretName.MatchString(name) && assignsNothing.MatchString(v.Value)
 }
 
-var secretName = regexp.MustCompile(`passw|secret|token|credential|auth|key`)
+var (
+	secretName = regexp.MustCompile(`pass|pwd|secret|token|credential|auth|key(ring|$)`)
+	// assignsNothing matches SQL without '=' outside quotes. A backslash makes it
+	// uncertain where the quotes end.
+	assignsNothing = regexp.MustCompile(`^([^=\\'"]|'[^'\\]*'|"[^"\\]*")*$`)
+)
 
 // Name is how a SET spells a variable.
 type Name struct {
