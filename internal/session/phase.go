@@ -24,12 +24,9 @@ func (p Phase) String() string {
 	case PhaseVerify:
 		return "verifying the session"
 	default:
-		return "running " + p.command()
+		return fmt.Sprintf("running init command %d", int32(p))
 	}
 }
-
-// command names an init command.
-func (p Phase) command() string { return fmt.Sprintf("init command %d", int32(p)) }
 
 // Failed is the reason that a [Failure] gives if nothing better is known.
 func (p Phase) Failed() string { return p.String() + " failed" }

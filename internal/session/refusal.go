@@ -124,7 +124,7 @@ func (c *Config) explainDenied(f *Failure, a attempt) {
 			f.Reason += " (or another variable of the DSN)"
 		}
 	case c.Binlog.Format != "":
-		f.Reason = "this account is not allowed to set binlog_format, which the DSN sets"
+		f.Reason = "the DSN sets binlog_format, which this account is not allowed to set"
 		if len(c.Variables) > 0 {
 			f.Reason += " (or another variable of the DSN)"
 		}
@@ -177,7 +177,6 @@ func (c *Config) initCommandFailed(p Phase, command string, err error) *Failure 
 	if serverErr == nil {
 		return f
 	}
-	f.Reason = "the server refused " + p.command()
 	f.Cure = "correct that initCommand of the DSN (in code WithInitCommand), or take it out"
 	switch number := serverErr.Number; {
 	case number == errParse && !c.Multi && sqltext.HasSeveral(command):
