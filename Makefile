@@ -24,20 +24,21 @@ test: server mysql ## Run all tests with the race detector on throwaway servers,
 test-long: server mysql ## Run all tests in full (8 minutes)
 	$(call test-all)
 
-matrix: ## Run the conformance suite and failovers on nine deployments, and write docs/servers.md (3 minutes; the first run downloads 0.4 GB)
+matrix: vtcombo ## Run the conformance suite and failovers on ten deployments, and write docs/servers.md (3 minutes; the first run downloads 0.6 GB and compiles Vitess)
 	cd integration/servers && $(GO) test $(RACE) -tags=matrix -count=1 -timeout=10m
 	cd integration/failover && $(GO) test $(RACE) -tags=matrix -count=1 -timeout=10m
 	cd integration/matrix && $(GO) test $(RACE) -tags=matrix -count=1 -timeout=20m -update ../../docs/servers.md
 
 SOAK = 2m
-faults: server mysql ## Break connections at every byte and in random order, soak a pool, and write docs/reliability.md (15 minutes)
+faults: server mysql ## Break connections at every byte, connections and transactions in random order, soak a pool, and write docs/reliability.md (20 minutes)
 	@binary=$$(mktemp) && cd integration/faults && $(GO) test $(RACE) -c -o $$binary . && \
-	{ $$binary -test.timeout=2h -every=1 -checkouts=100000 -callers=200 -soak=$(SOAK) -update ../../docs/reliability.md; code=$$?; rm $$binary; exit $$code; }
+	{ $$binary -test.timeout=2h -every=1 -checkouts=100000 -transactions=100000 -callers=200 -soak=$(SOAK) -update ../../docs/reliability.md; code=$$?; rm $$binary; exit $$code; }
 
-ecosystem: server mysql ent ## Run ORMs, migrations, tracing and dialers over this driver, on both kinds of server (a minute)
+ecosystem: server mysql ent ## Run ORMs, migrations, tracing, dialers and the MySQL driver's own tests over this driver, on both kinds of server (2 minutes)
 	@cd integration/containers && $(GO) test $(RACE) -count=1 ./...
 	@binary=$$(mktemp) && cd integration/ecosystem && $(GO) test $(RACE) -tags=ecosystem -c -o $$binary . && \
 	{ $$binary -test.timeout=10m; code=$$?; rm $$binary; exit $$code; }
+	@cd integration/driversuite && $(GO) test -tags=ecosystem -count=1
 
 lint: ent ## Check with gofmt, go vet (also for other systems), staticcheck and go mod tidy
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not gofmt'ed: $$unformatted"; exit 1; fi
@@ -84,4 +85,7 @@ ent: # Generate the ent client that make ecosystem tests
 mysql: # Fetch a MySQL server for the tests if none is found
 	@[ -n "$$MYSQLINIT_TEST_DSN" ] && [ -z "$$CI" ] || sh internal/testserver/fetch.sh mysql || echo "going on without MySQL"
 
-.PHONY: help demo test test-long matrix faults ecosystem lint fuzz bench bench-quick bench-getorcreate vulncheck release-check server ent mysql
+vtcombo: # Compile Vitess unless it is compiled already, and show the progress
+	@sh internal/testserver/fetch.sh vtcombo || echo "trying without"
+
+.PHONY: help demo test test-long matrix faults ecosystem lint fuzz bench bench-quick bench-getorcreate vulncheck release-check server ent mysql vtcombo

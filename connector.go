@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/ngrok/sqlmw"
@@ -23,8 +22,8 @@ type Connector struct {
 	origin       origin // of parent
 	driver       *Driver
 	session      *session.Session
-	timeout      time.Duration // bounds connecting and preparing; 0 is none
-	guard        *guard        // nil without WithGuard
+	limit        *timeLimit // of connecting and preparing
+	guard        *guard     // nil without WithGuard
 	interceptors []sqlmw.Interceptor
 }
 
@@ -91,12 +90,15 @@ func (e emptiedParams) Connect(ctx context.Context) (driver.Conn, error) {
 // parent must speak MySQL. Options alone choose the session: the parent's DSN is
 // not read, and a key of this package in it goes to the server as a variable.
 // Close of the Connector closes the parent if that is an [io.Closer].
+//
+// A parent that has a guard is an error: give [WithGuard] to Wrap instead. If a
+// wrapper hides that guard, Connect returns the error.
 func Wrap(parent driver.Connector, opts ...Option) (*Connector, error) {
 	if parent == nil {
 		return nil, errors.New("mysqlinit: Wrap: the connector is nil")
 	}
 	if ours, ok := parent.(*Connector); ok && ours.guard != nil {
-		return nil, errors.New("mysqlinit: Wrap: the connector already has a guard, which would restore its session instead of this one: give WithGuard to Wrap instead")
+		return nil, errGuardBelow
 	}
 	d, err := NewDriver(opts...)
 	if err != nil {
@@ -116,11 +118,11 @@ func (d *Driver) connector(parent driver.Connector, ours params) (*Connector, er
 		origin:       ours.origin,
 		driver:       d,
 		session:      session.New(sessionConfig(s, ours)),
-		timeout:      s.connectTimeoutOver(ours.dialTimeout),
+		limit:        &timeLimit{timeout: s.connectTimeoutOver(ours.dialTimeout)},
 		interceptors: s.interceptors,
 	}
 	if s.guard.value {
-		c.guard = newGuard(c.session, c.timeout, ours)
+		c.guard = newGuard(c.session, c.limit, ours)
 	}
 	return c, nil
 }
@@ -173,7 +175,7 @@ func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 
 // connectPrepared is Connect without the interceptors.
 func (c *Connector) connectPrepared(ctx context.Context) (driver.Conn, error) {
-	limited, cancel := bounded(ctx, c.timeout)
+	limited, cancel := c.limit.on(ctx)
 	defer cancel()
 	var conn driver.Conn
 	var err error
@@ -190,7 +192,7 @@ func (c *Connector) connectPrepared(ctx context.Context) (driver.Conn, error) {
 		if err := ended(ctx); err != nil {
 			return nil, err
 		}
-		return nil, &timeoutError{after: c.timeout, phase: p.Phase()}
+		return nil, &timeoutError{after: c.limit.timeout, phase: p.Phase()}
 	}
 	return nil, err
 }
@@ -221,9 +223,17 @@ func (c *Connector) connect(ctx context.Context, p *session.Progress) (driver.Co
 			return nil, fmt.Errorf("mysqlinit: WithGuard: the wrapped connector's connections %w; leave the guard out, or wrap this connector in that one instead", err)
 		}
 	}
+	var guardBelow *bool
+	if c.origin == foreign {
+		guardBelow = new(bool)
+		ctx = context.WithValue(ctx, preparation{}, guardBelow)
+	}
 	form, failure := c.session.Prepare(ctx, conn, p)
-	if failure != nil {
+	switch {
+	case failure != nil:
 		return nil, initError(failure)
+	case guardBelow != nil && *guardBelow:
+		return nil, errGuardBelow
 	}
 	prepared = true
 	if c.guard != nil {
@@ -233,7 +243,7 @@ func (c *Connector) connect(ctx context.Context, p *session.Progress) (driver.Co
 }
 
 func (c *Connector) connectParent(ctx context.Context) (conn driver.Conn, err error) {
-	if c.origin >= driverWithTLSConfig { // else the user's code takes part, whose panics the user wants to see
+	if c.origin >= driverWithTLSConfig { // otherwise the user's code takes part, and the user wants to see its panics
 		defer driverconn.RecoverMalformed(&err)
 	}
 	return c.parent.Connect(ctx)

@@ -40,8 +40,8 @@ type origin byte
 
 const (
 	foreign             origin = iota // a connector given to Wrap: nothing is known
-	driverWithUserCode                // the MySQL driver, with a dialer or a callback of the user's
-	driverWithTLSConfig               // the MySQL driver; its TLS config can have code of the user's in it
+	driverWithUserCode                // the MySQL driver, with the user's dialer or callback
+	driverWithTLSConfig               // the MySQL driver; its TLS config can hold the user's code
 	driverAlone                       // the MySQL driver and the net package, which heed a context
 )
 
@@ -176,8 +176,8 @@ func (p *params) agree(key string, before settings) error {
 	return nil
 }
 
-// setsOurs returns the variable of ours that a value would set as well, as
-// '+00:00', tx_isolation='SERIALIZABLE' does. Sent after our own items, it would
+// setsOurs returns our own variable that a value would set as well, as '+00:00',
+// tx_isolation='SERIALIZABLE' does. Sent after our own items, it would
 // silently override them. A value that only reads such a variable is fine.
 func setsOurs(value string) string {
 	for _, a := range sqltext.Assignments("SET value = " + value) {

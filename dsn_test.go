@@ -218,9 +218,9 @@ func TestKeysThatNoServerIsAskedAbout(t *testing.T) {
 		"init-command=SET+@x=1":           {`"init-command"`, "write initCommand"},
 		"parseTimes=true":                 {`"parseTimes"`, "write parseTime"},
 		"x-migrations-table=foo":          {`"x-migrations-table"`, "no system variable", "program that it is for"},
-		"ssl-ca=/etc/ca.pem":              {"ssl-ca", "write %2F"}, // the last '/' splits a DSN
-		"ssl-ca=ca.pem&binlog=assert":     {`"ssl-ca"`, "write tls=true"},
-		"charset=utf8&amp;parseTime=true": {`"amp;parseTime"`, "write & alone"},
+		"ssl-ca=/etc/ca.pem":              {"ssl-ca", "'/'", "%2F"}, // the last '/' splits a DSN
+		"ssl-ca=ca.pem&binlog=assert":     {`"ssl-ca"`, "write tls=true", "mysql.RegisterTLSConfig"},
+		"charset=utf8&amp;parseTime=true": {`"amp;parseTime"`, "has &amp;", "write & alone"},
 		"sql_mode=":                       {`"sql_mode"`, "empty value", "%27%27"},
 		"sql_mode=+":                      {`"sql_mode"`, "empty value"},
 	} {

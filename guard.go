@@ -4,10 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"log/slog"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/mysqlinit/mysqlinit/internal/session"
 	"github.com/mysqlinit/mysqlinit/internal/sqltext"
@@ -16,34 +16,28 @@ import (
 
 // guard is what all guarded connections of a Connector share.
 type guard struct {
-	session     *session.Session
-	timeout     time.Duration // bounds each restoring of a session; 0 is none
-	repeatable  bool          // the SET alone makes a session again what Prepare made it
-	autocommits bool          // autocommit is the server's default, which is on: nothing here sets it
-	chains      bool          // a COMMIT can open a transaction: completion_type is set
-	tx          txFacts       // for the guards of transactions
+	session          *session.Session
+	limit            *timeLimit // of each restoring of a session
+	repeatable       bool       // the SET alone makes a session again what Prepare made it
+	setsUserVariable bool       // the SET sets one, which any statement can assign
+	chains           bool       // a COMMIT can open a transaction: completion_type is set
+	tx               txFacts    // for the guards of transactions
 }
 
-func newGuard(s *session.Session, timeout time.Duration, of params) *guard {
+func newGuard(s *session.Session, limit *timeLimit, of params) *guard {
 	g := &guard{
-		session:     s,
-		timeout:     timeout,
-		repeatable:  !of.changedByCallback && setIsRepeatable(s.Config),
-		autocommits: of.origin != foreign && !of.changedByCallback,
-		tx:          txFacts{multiStatements: of.multiStatements, logger: s.Logger},
+		session:          s,
+		limit:            limit,
+		repeatable:       !of.changedByCallback && setIsRepeatable(s.Config),
+		setsUserVariable: slices.ContainsFunc(variablesOf(s.Config), sysvar.Variable.OfUser),
+		tx:               txFacts{multiStatements: of.multiStatements, logger: s.Logger},
 	}
-	for _, v := range slices.Concat(s.Variables, s.SentByDriver) {
-		switch v.BareName() {
-		case "autocommit":
-			g.autocommits = false
-		case "completion_type":
+	for _, v := range variablesOf(s.Config) {
+		if v.BareName() == "completion_type" && !isWord(v.Value, "0", "NO_CHAIN") {
 			g.chains = true
 		}
 	}
 	for _, command := range s.InitCommands {
-		if sqltext.EffectOf(command, true)&(sqltext.Irreversible|sqltext.Opaque) != 0 {
-			g.autocommits = false
-		}
 		if strings.Contains(strings.ToLower(command), "completion_type") {
 			g.chains = true
 		}
@@ -51,34 +45,50 @@ func newGuard(s *session.Session, timeout time.Duration, of params) *guard {
 	return g
 }
 
+// variablesOf returns all variables of the DSN, whoever sends them first.
+func variablesOf(c session.Config) []sysvar.Variable {
+	return slices.Concat(c.Variables, c.SentByDriver)
+}
+
+// isWord reports whether a value is one of some words in capitals.
+func isWord(value string, words ...string) bool { return slices.Contains(words, sysvar.Word(value)) }
+
 // setIsRepeatable reports whether the SET gives the same session whatever the
 // session is, and no init command has changed what it sets.
 func setIsRepeatable(c session.Config) bool {
-	variables := slices.Concat(c.Variables, c.SentByDriver)
-	own := []sysvar.Variable{{Value: c.Isolation.Expr}, {Value: c.Binlog.Format}}
-	for _, v := range append(own, variables...) {
+	variables := variablesOf(c)
+	for _, v := range append(variables, sysvar.Variable{Value: c.Isolation.Expr}, sysvar.Variable{Value: c.Binlog.Format}) {
+		if !v.IsConstant() || v.Varies() {
+			return false
+		}
 		// With autocommit off a transaction can be open, which the SET leaves open.
-		if !v.IsConstant() || v.ReadsClock() || v.BareName() == "autocommit" {
+		if v.BareName() == "autocommit" && !isWord(v.Value, "1", "ON", "TRUE") {
 			return false
 		}
 	}
 	for _, command := range c.InitCommands {
-		if sqltext.EffectOf(command, true)&^sqltext.SetsVariable != 0 {
+		if sqltext.EffectOf(command, true)&^sqltext.SetsVariable != 0 || len(variables) > 0 && canOverride(command, variables) {
 			return false
-		}
-		for _, v := range variables {
-			if strings.Contains(strings.ToLower(command), v.BareName()) {
-				return false
-			}
 		}
 	}
 	return true
+}
+
+// canOverride reports whether an init command can change the value of a variable
+// that the SET has set. Servers have variables with two names, such as
+// long_query_time and log_slow_query_time, and some that set another, as
+// max_join_size sets sql_big_selects. So any system variable counts.
+func canOverride(command string, variables []sysvar.Variable) bool {
+	return slices.ContainsFunc(sqltext.Assignments(command), func(a sqltext.Assignment) bool {
+		return !a.OfUser() || slices.ContainsFunc(variables, sysvar.Variable.OfUser)
+	})
 }
 
 // wrap returns the guarded form of a connection that was prepared in a form of
 // the SET.
 func (g *guard) wrap(conn connMethods, form session.Form) *guardedConn {
 	c := &guardedConn{connMethods: conn, guard: g, form: form, txGuard: newTxGuard(&g.tx, conn)}
+	c.autocommits = c.flags.Autocommit()
 	c.results.tx = &c.txGuard
 	return c
 }
@@ -86,6 +96,9 @@ func (g *guard) wrap(conn connMethods, form session.Form) *guardedConn {
 // effectOf returns what a query can do to a session.
 func (g *guard) effectOf(query string) sqltext.Effect {
 	e := sqltext.EffectOf(query, g.tx.multiStatements)
+	if g.setsUserVariable && strings.Contains(query, "@") { // as in SELECT … INTO @tenant
+		e |= sqltext.SetsVariable
+	}
 	if g.chains { // with completion_type each COMMIT and ROLLBACK can open a transaction
 		if lower := strings.ToLower(query); strings.Contains(lower, "commit") || strings.Contains(lower, "rollback") {
 			e |= sqltext.Opaque
@@ -113,6 +126,7 @@ type guardedConn struct {
 	changed            bool      // a statement has changed the session since it was last in order
 	restoreAlways      bool      // a statement was prepared that changes it, and can run at any time
 	discard            bool      // no SET restores the session: never pool it again
+	autocommits        bool      // autocommit was on when the session was prepared
 	autocommitMayBeOff bool
 
 	txGuard             // watches tx
@@ -133,28 +147,32 @@ func (c *guardedConn) Unwrap() driver.Conn {
 
 // notice notes what a query that is about to run can do. The query can do so even
 // if it fails, or if its answer is lost.
-func (c *guardedConn) notice(query string) {
+func (c *guardedConn) notice(ctx context.Context, query string) {
 	if e := c.guard.effectOf(query); e != 0 {
 		if c.tx != nil {
 			if e&sqltext.Opaque != 0 {
+				c.restarts(query)
 				e |= sqltext.SetsIsolation // a procedure can
 			}
 			e &^= sqltext.Opaque      // the end of BeginTx's transaction ends what was opened
 			e |= sqltext.SetsVariable // and the SET restores what a procedure set
 		}
-		c.note(e, query, &c.changed)
+		c.note(ctx, e, query, &c.changed)
 	}
 }
 
 // noticePrepared notes what a prepared query can do whenever it runs, even after
 // the end of the transaction that it was prepared in.
-func (c *guardedConn) noticePrepared(query string) {
+func (c *guardedConn) noticePrepared(ctx context.Context, query string) {
 	if e := c.guard.effectOf(query); e != 0 {
-		c.note(e, query, &c.restoreAlways)
+		c.note(ctx, e, query, &c.restoreAlways)
 	}
 }
 
-func (c *guardedConn) note(e sqltext.Effect, query string, restorable *bool) {
+func (c *guardedConn) note(ctx context.Context, e sqltext.Effect, query string, restorable *bool) {
+	if noticed, ok := ctx.Value(preparation{}).(*bool); ok {
+		*noticed = true
+	}
 	if e&(sqltext.Opaque|sqltext.Irreversible) == 0 && c.guard.restores(e, c.form) {
 		*restorable = true
 		return
@@ -165,9 +183,25 @@ func (c *guardedConn) note(e sqltext.Effect, query string, restorable *bool) {
 	c.discard = true
 }
 
+// preparation is the key of a *bool in the context in which a Connector of Wrap
+// prepares a connection. A guard that is somewhere below it, in a wrapper whose
+// type does not show it, sets the bool.
+type preparation struct{}
+
+var errGuardBelow = errors.New("mysqlinit: Wrap: the connector already has a guard, which would restore its session instead of this one: give WithGuard to Wrap instead")
+
 // IsValid reports, when a connection comes back to the pool, whether it can stay.
 func (c *guardedConn) IsValid() bool {
-	return !c.discard && !c.autocommitMayBeOff && c.tx == nil && c.connMethods.IsValid()
+	if c.discard || c.autocommitMayBeOff || c.tx != nil {
+		return false
+	}
+	// With autocommit off each statement opens a transaction. With it on, somebody
+	// has begun one that no text has shown, such as a COMMIT that chains.
+	if c.flags.InTransaction() && c.flags.Autocommit() {
+		c.guard.session.Logger.Debug("mysqlinit: guard will close a connection: a transaction was left open")
+		return false
+	}
+	return c.connMethods.IsValid()
 }
 
 // ResetSession restores the session when a connection leaves the pool again. Its
@@ -180,7 +214,7 @@ func (c *guardedConn) ResetSession(ctx context.Context) error {
 	if !c.changed && !c.restoreAlways {
 		return nil
 	}
-	limited, cancel := bounded(ctx, c.guard.timeout)
+	limited, cancel := c.guard.limit.on(ctx)
 	defer cancel()
 	if failure := c.guard.session.Restore(limited, c.connMethods, c.form); failure != nil {
 		c.discard = true
@@ -197,7 +231,7 @@ func (c *guardedConn) Exec(query string, args []driver.Value) (driver.Result, er
 	if err := c.mayRun(context.Background(), query); err != nil {
 		return nil, err
 	}
-	c.notice(query)
+	c.notice(context.Background(), query)
 	result, err := c.connMethods.Exec(query, args)
 	return resultOf(result, c.ran(query, err))
 }
@@ -206,13 +240,13 @@ func (c *guardedConn) ExecContext(ctx context.Context, query string, args []driv
 	if err := c.mayRun(ctx, query); err != nil {
 		return nil, err
 	}
-	if c.guard.autocommits && (query == sysvar.AutocommitOff || query == sysvar.AutocommitOn) {
+	if c.autocommits && (query == sysvar.AutocommitOff || query == sysvar.AutocommitOn) {
 		c.autocommitMayBeOff = true
 		result, err := c.connMethods.ExecContext(ctx, query, args)
 		c.autocommitMayBeOff = err != nil || query == sysvar.AutocommitOff
 		return resultOf(result, c.ran(query, err))
 	}
-	c.notice(query)
+	c.notice(ctx, query)
 	result, err := c.connMethods.ExecContext(ctx, query, args)
 	return resultOf(result, c.ran(query, err))
 }
@@ -221,7 +255,7 @@ func (c *guardedConn) Query(query string, args []driver.Value) (driver.Rows, err
 	if err := c.mayRun(context.Background(), query); err != nil {
 		return nil, err
 	}
-	c.notice(query)
+	c.notice(context.Background(), query)
 	rows, err := c.connMethods.Query(query, args)
 	return c.results.rows(query, rows, err)
 }
@@ -230,7 +264,7 @@ func (c *guardedConn) QueryContext(ctx context.Context, query string, args []dri
 	if err := c.mayRun(ctx, query); err != nil {
 		return nil, err
 	}
-	c.notice(query)
+	c.notice(ctx, query)
 	rows, err := c.connMethods.QueryContext(ctx, query, args)
 	return c.results.rows(query, rows, err)
 }
@@ -239,7 +273,7 @@ func (c *guardedConn) Prepare(query string) (driver.Stmt, error) {
 	if err := c.mayRun(context.Background(), ""); err != nil {
 		return nil, err
 	}
-	c.noticePrepared(query)
+	c.noticePrepared(context.Background(), query)
 	stmt, err := c.connMethods.Prepare(query)
 	return c.prepared(query, stmt, err)
 }
@@ -248,7 +282,7 @@ func (c *guardedConn) PrepareContext(ctx context.Context, query string) (driver.
 	if err := c.mayRun(ctx, ""); err != nil {
 		return nil, err
 	}
-	c.noticePrepared(query)
+	c.noticePrepared(ctx, query)
 	stmt, err := c.connMethods.PrepareContext(ctx, query)
 	return c.prepared(query, stmt, err)
 }
@@ -256,7 +290,7 @@ func (c *guardedConn) PrepareContext(ctx context.Context, query string) (driver.
 func (c *guardedConn) prepared(query string, stmt driver.Stmt, err error) (driver.Stmt, error) {
 	if err != nil {
 		if c.watch != watchNothing {
-			c.failed(err, true) // preparing a statement commits nothing
+			c.failed(err, commitsNothing)
 		}
 		return nil, err
 	}
@@ -266,26 +300,26 @@ func (c *guardedConn) prepared(query string, stmt driver.Stmt, err error) (drive
 func (c *guardedConn) Ping(ctx context.Context) error {
 	err := c.connMethods.Ping(ctx)
 	if err != nil && c.watch != watchNothing {
-		c.failed(err, true) // a Galera node reports a conflict here
+		c.failed(err, commitsNothing) // a Galera node reports a conflict here
 	}
 	return err
 }
 
 func (c *guardedConn) Begin() (driver.Tx, error) {
 	tx, err := c.connMethods.Begin()
-	return c.began(tx, err, sql.LevelDefault)
+	return c.began(context.Background(), tx, err, sql.LevelDefault)
 }
 
 func (c *guardedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
 	tx, err := c.connMethods.BeginTx(ctx, opts)
-	return c.began(tx, err, sql.IsolationLevel(opts.Isolation))
+	return c.began(ctx, tx, err, sql.IsolationLevel(opts.Isolation))
 }
 
-func (c *guardedConn) began(tx driver.Tx, err error, level sql.IsolationLevel) (driver.Tx, error) {
+func (c *guardedConn) began(ctx context.Context, tx driver.Tx, err error, level sql.IsolationLevel) (driver.Tx, error) {
 	if err != nil {
 		if level != sql.LevelDefault {
 			// The driver has set the level of the next transaction, which did not begin.
-			c.note(sqltext.SetsIsolation, "SET TRANSACTION ISOLATION LEVEL", &c.changed)
+			c.note(ctx, sqltext.SetsIsolation, "SET TRANSACTION ISOLATION LEVEL", &c.changed)
 		}
 		return tx, err
 	}
@@ -294,8 +328,12 @@ func (c *guardedConn) began(tx driver.Tx, err error, level sql.IsolationLevel) (
 		return tx, nil
 	}
 	c.tx = tx
-	c.begun()
-	return (*guardedTx)(c), nil
+	guarded := (*guardedTx)(c)
+	if err := c.begun(ctx); err != nil {
+		_ = guarded.Rollback()
+		return nil, err
+	}
+	return guarded, nil
 }
 
 // guardedTx is a connection's transaction. It is the connection itself, so that
@@ -309,7 +347,7 @@ func (t *guardedTx) Commit() error {
 		return sql.ErrTxDone
 	}
 	c := (*guardedConn)(t)
-	switch err := c.mayRun(context.Background(), "COMMIT"); {
+	switch err := c.mayCommit(); {
 	case err == nil:
 		return t.end(driver.Tx.Commit)
 	case c.lost != nil:

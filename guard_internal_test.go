@@ -129,10 +129,15 @@ func TestSETIsRepeatable(t *testing.T) {
 	for query, want := range map[string]bool{
 		"":                                    true,
 		"time_zone='UTC'":                     true,
-		"tx_isolation=DEFAULT":                true,
+		"tx_isolation=DEFAULT":                false,
 		"sql_mode=CONCAT(@@sql_mode,',ANSI')": false,
 		"sql_mode=@@sql_mode":                 false,
-		"autocommit=1":                        false,
+		"autocommit=1":                        true,
+		"autocommit=0":                        false,
+		"time_zone=DEFAULT":                   false,
+		"sql_mode=''":                         true,
+		"default_storage_engine=''":           false,
+		"optimizer_switch='mrr=on'":           false,
 		"wait_timeout=60":                     true,
 		"@x='a'||'b'":                         false,
 		"@x='a\\b'":                           false,
@@ -146,6 +151,10 @@ func TestSETIsRepeatable(t *testing.T) {
 		"initCommand=SET+binlog_format='MIXED'":                            false,
 		"initCommand=SET+TIME_ZONE='SYSTEM'":                               true,
 		"initCommand=SET+TIME_ZONE='SYSTEM'&time_zone='UTC'":               false,
+		"initCommand=SET+sql_select_limit=9&time_zone='UTC'":               false,
+		"initCommand=SET+@a=1,+@b:=2&time_zone='UTC'":                      true,
+		"initCommand=SET+@a=1&@b=2":                                        false,
+		"initCommand=DO+1&time_zone='UTC'":                                 true,
 		"initCommand=CALL+prepare_session()":                               false,
 	} {
 		if got := testConnector(t, "/?guard=true&"+query).guard.repeatable; got != want {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"reflect"
 	"strings"
 	"sync/atomic"
 
@@ -20,7 +19,7 @@ import (
 type watchLevel byte
 
 const (
-	watchNothing watchLevel = iota // there is none, or the guard stands down until it ends
+	watchNothing watchLevel = iota // no transaction is open, or the guard stands down until it ends
 	watchErrors                    // only for errors that always end a transaction
 	watchFlags                     // for these, and for the server's status flags
 )
@@ -30,11 +29,13 @@ const (
 type txGuard struct {
 	*txFacts
 	conn  connMethods
-	flags statusFlags // of conn
+	flags driverconn.Flags // of conn
 
-	watch watchLevel
-	doubt *mysql.MySQLError // has perhaps ended the transaction: PING before the next statement
-	lost  error             // a *lostError: the transaction is over, and nothing runs in it
+	watch  watchLevel
+	doubt  *mysql.MySQLError // has perhaps ended the transaction: PING before the next statement
+	lost   error             // a *lostError: the transaction is over, and nothing runs in it
+	strict bool              // a statement that commits the transaction is a loss too
+	marked bool              // groupMark is set in the transaction
 }
 
 // txFacts are what the guards of a Connector's connections share.
@@ -45,20 +46,25 @@ type txFacts struct {
 }
 
 func newTxGuard(facts *txFacts, conn connMethods) txGuard {
-	return txGuard{txFacts: facts, conn: conn, flags: flagsOf(conn)}
+	return txGuard{txFacts: facts, conn: conn, flags: driverconn.FlagsOf(conn)}
 }
 
-// errDuplicateEntry is ER_DUP_ENTRY. It never ends a transaction, and code that
-// races to create a row meets it all the time.
+// errDuplicateEntry is ER_DUP_ENTRY. It never rolls a transaction back, and code
+// that races to create a row meets it all the time.
 const errDuplicateEntry = 1062
 
 // lostError refuses a statement of a transaction that the server has ended.
 type lostError struct {
-	cause *mysql.MySQLError // what ended the transaction; nil if no error said so
+	cause     *mysql.MySQLError // what ended the transaction; nil if no error said so
+	committed string            // the statement that committed it, if one did
 }
 
 func (e *lostError) Error() string {
-	text := "mysqlinit: " + txlost.Err.Error() + "; roll back, and run the whole transaction again"
+	text := "mysqlinit: " + txlost.Err.Error()
+	if e.committed != "" {
+		return text + ". Do this outside of transactions: " + e.committed
+	}
+	text += "; roll back, and run the whole transaction again"
 	if e.cause == nil {
 		return text + " (no error said why)"
 	}
@@ -78,24 +84,39 @@ func (e *lostError) Unwrap() error {
 
 // begun begins to watch a transaction. If the flags do not show it, they will not
 // show its end either: a proxy in between can lack them.
-func (g *txGuard) begun() {
+func (g *txGuard) begun(ctx context.Context) error {
 	g.over()
 	g.watch = watchErrors
-	if g.flags.known() && g.flags.inTransaction() {
+	if g.flags.InTransaction() {
 		g.watch = watchFlags
 	}
+	if g.group.learned.Load() == isMember {
+		return g.mark(ctx)
+	}
+	return nil
 }
 
 // over ends the watch, because the transaction has ended.
-func (g *txGuard) over() { g.watch, g.doubt, g.lost = watchNothing, nil, nil }
+func (g *txGuard) over() {
+	g.watch, g.doubt, g.lost, g.strict, g.marked = watchNothing, nil, nil, false, false
+}
 
-// mayRun is asked before each statement of a transaction, and before COMMIT. It
-// returns an error if the transaction is lost.
+// WatchStrictly is for mysqltx. It makes a statement that commits the transaction
+// of BeginTx a loss, as an error is that rolls it back: what follows is refused,
+// and Commit is an error. It reports whether the guard sees both. If it does not,
+// it changes nothing.
+func (g *txGuard) WatchStrictly() bool {
+	g.strict = g.watch == watchFlags
+	return g.strict
+}
+
+// mayRun is asked before each statement of a transaction. It returns an error if
+// the transaction is lost.
 func (g *txGuard) mayRun(ctx context.Context, query string) error {
 	if g.watch == watchNothing {
 		return nil
 	}
-	if g.lost == nil && sqltext.IsSavepoint(query) {
+	if g.lost == nil && !g.marked && sqltext.IsSavepoint(query) {
 		if err := g.touchGroup(ctx); err != nil {
 			return err
 		}
@@ -108,37 +129,46 @@ func (g *txGuard) mayRun(ctx context.Context, query string) error {
 	return g.lost
 }
 
+// mayCommit is asked before COMMIT. Nothing but what bounds COMMIT bounds it.
+func (g *txGuard) mayCommit() error {
+	err := g.mayRun(context.Background(), commitsNothing)
+	if err == nil && g.marked {
+		err = g.checkMark(context.Background())
+	}
+	return err
+}
+
 // resolveDoubt asks the server for its status flags. The doubt stays if the
 // server does not answer.
 func (g *txGuard) resolveDoubt(ctx context.Context) error {
 	err := g.conn.Ping(ctx)
 	if err != nil {
-		g.failed(err, true)
+		g.failed(err, commitsNothing)
 		if g.lost != nil {
 			return g.lost
 		}
 		return err
 	}
-	if !g.flags.inTransaction() {
-		g.lose(g.doubt)
+	if !g.flags.InTransaction() {
+		g.lose(&lostError{cause: g.doubt})
 	}
 	g.doubt = nil
 	return nil
 }
 
-// ran is told of the end of each statement, and returns the error that the user
+// ran is called at the end of each statement, and returns the error that the user
 // gets. It reads the text only if something is wrong.
 func (g *txGuard) ran(query string, err error) error {
 	switch {
 	case g.watch == watchNothing:
 	case err != nil:
-		g.failed(err, g.watch == watchFlags && g.staysInside(query))
-	case g.watch == watchFlags && !g.flags.inTransaction():
+		g.failed(err, query)
+	case g.watch == watchFlags && !g.flags.InTransaction():
 		if g.staysInside(query) { // it was lost before, and this statement ran outside of it
-			g.lose(nil)
+			g.lose(&lostError{})
 			return g.lost
 		}
-		g.standDown(query)
+		g.committed(query)
 	}
 	return err
 }
@@ -147,36 +177,58 @@ func (g *txGuard) staysInside(query string) bool {
 	return sqltext.StaysInside(query, g.multiStatements)
 }
 
+// commitsNothing stands for the text of what cannot commit, such as a PING.
+const commitsNothing = ""
+
 // failed notes a statement's error. If the statement could have committed, it has
-// perhaps done so in spite of its error, as CREATE TABLE does with error 1050.
-// From then on the flags prove nothing.
-func (g *txGuard) failed(err error, staysInside bool) {
+// perhaps done so in spite of its error, as CREATE TABLE does with error 1050, and
+// CREATE UNIQUE INDEX with 1062. From then on the flags do not
+// prove a loss, unless this is one too.
+func (g *txGuard) failed(err error, query string) {
 	serverErr, ok := errors.AsType[*mysql.MySQLError](err)
 	switch {
 	case !ok: // not sent, or the connection is gone and the transaction with it
 	case txlost.Ends(serverErr):
-		g.lose(serverErr)
-	case serverErr.Number == errDuplicateEntry, g.watch != watchFlags:
-	case !staysInside:
+		g.lose(&lostError{cause: serverErr})
+	case g.watch != watchFlags:
+	case !g.staysInside(query) && !g.strict:
 		g.watch = watchErrors
 		g.doubt = nil
-	case g.doubt == nil:
+	case serverErr.Number != errDuplicateEntry && g.doubt == nil:
 		g.doubt = serverErr
 	}
 }
 
-func (g *txGuard) lose(cause *mysql.MySQLError) {
+func (g *txGuard) lose(err *lostError) {
 	if g.lost == nil {
-		g.lost = &lostError{cause}
+		g.lost = err
 	}
 }
 
-// standDown ends the watch over a transaction that a statement has committed by
-// itself, as DDL does.
-func (g *txGuard) standDown(query string) {
+// restarts notes that a query is about to end the transaction and to begin another,
+// as BEGIN does. The flags do not show that. Whether a procedure does it, nobody
+// knows.
+func (g *txGuard) restarts(query string) {
+	if g.strict && !isCall(query) && !g.staysInside(query) {
+		g.lose(&lostError{committed: sqltext.Mask(query)})
+	}
+}
+
+func isCall(query string) bool {
+	fields := strings.Fields(query)
+	return len(fields) > 0 && strings.EqualFold(fields[0], "CALL")
+}
+
+// committed notes that a statement has committed the transaction by itself, as DDL
+// does. The guard stands down, unless the watch is strict.
+func (g *txGuard) committed(query string) {
+	if g.strict {
+		g.lose(&lostError{committed: sqltext.Mask(query)})
+		return
+	}
 	g.watch = watchNothing
 	level, why := slog.LevelDebug, "mysqlinit: a statement has committed the transaction that it ran in; the guard does not watch the rest"
-	if fields := strings.Fields(query); len(fields) > 0 && strings.EqualFold(fields[0], "CALL") {
+	if isCall(query) {
 		// A handler in the procedure can have caught a deadlock, which looks the same.
 		level, why = slog.LevelWarn, "mysqlinit: a procedure has ended the transaction that it was called in, by a COMMIT or by an error that it caught; the guard does not watch the rest"
 	}
@@ -185,7 +237,21 @@ func (g *txGuard) standDown(query string) {
 	}
 }
 
-// membership is whether a server belongs to a group of Group Replication.
+// How the guard works on a member of a group (Group Replication). If a change of
+// another member is in the way of a transaction, the member rolls it back in
+// InnoDB, and InnoDB's next statement says so. A SAVEPOINT is an exception: it
+// silently begins another transaction in InnoDB, and COMMIT answers OK. What came
+// before the SAVEPOINT is then on all members but this one (seen on MySQL 9.7).
+//
+// Savepoints from before the loss are not in InnoDB's new transaction. So the guard
+// sets one as soon as a transaction has begun, while it has no lock that could be in
+// anyone's way, and releases it before COMMIT. Those are three round trips for each
+// transaction, so a Connector begins with them at its first SAVEPOINT.
+
+// groupMark is the name of the guard's savepoint.
+const groupMark = "mysqlinit_guard"
+
+// membership is whether a server belongs to a group.
 type membership struct{ learned atomic.Int32 }
 
 const (
@@ -194,14 +260,36 @@ const (
 	isMember
 )
 
-// touchGroup lets InnoDB take part in a transaction on a member of a group
-// before a SAVEPOINT does. If another member's change has rolled the transaction
-// back, InnoDB's next statement says so. A SAVEPOINT does not ask InnoDB: it
-// succeeds, hides the loss, and COMMIT answers OK (seen on MySQL 9.7).
+func (g *txGuard) mark(ctx context.Context) error {
+	err := driverconn.Exec(ctx, g.conn, txlost.TouchInnoDB)
+	if err == nil {
+		err = driverconn.Exec(ctx, g.conn, "SAVEPOINT "+groupMark)
+	}
+	g.marked = err == nil
+	return err
+}
+
+// checkMark asks whether the transaction is still the one that was marked. A
+// statement that commits has removed the mark (1305), which proves nothing.
+func (g *txGuard) checkMark(ctx context.Context) error {
+	err := driverconn.Exec(ctx, g.conn, "RELEASE SAVEPOINT "+groupMark)
+	serverErr, answered := errors.AsType[*mysql.MySQLError](err)
+	switch {
+	case !answered:
+		return err
+	case txlost.Ends(serverErr):
+		g.lose(&lostError{cause: serverErr})
+	}
+	return g.lost
+}
+
+// touchGroup runs before a SAVEPOINT in a transaction without a mark, and learns
+// whether there should have been one. If there should, it asks InnoDB at least
+// whether the transaction is lost already.
 func (g *txGuard) touchGroup(ctx context.Context) error {
 	m := &g.group
 	if m.learned.Load() == notLearned {
-		_, err := driverconn.QueryRow(ctx, g.conn, "SELECT @@GLOBAL.group_replication_group_name", 1)
+		_, err := driverconn.QueryRow(ctx, g.conn, txlost.GroupName, 1)
 		_, answered := errors.AsType[*mysql.MySQLError](err)
 		switch {
 		case err == nil:
@@ -215,38 +303,11 @@ func (g *txGuard) touchGroup(ctx context.Context) error {
 	if m.learned.Load() == noMember {
 		return nil
 	}
-	// The tables under this view are InnoDB's. It has no rows to send.
-	if err := driverconn.Exec(ctx, g.conn, "SELECT 1 FROM information_schema.schemata LIMIT 0"); err != nil {
-		g.failed(err, true)
+	if err := driverconn.Exec(ctx, g.conn, txlost.TouchInnoDB); err != nil {
+		g.failed(err, commitsNothing)
 		if g.lost == nil {
 			return err
 		}
 	}
 	return nil
 }
-
-// statusFlags are the server's status flags in the MySQL driver's connection,
-// which it keeps from the last packet that had some. The field is not exported;
-// reflection can read it. The zero value is of a connection that has none.
-type statusFlags struct{ field reflect.Value }
-
-// statusInTransaction is SERVER_STATUS_IN_TRANS of the protocol.
-const statusInTransaction = 1
-
-func flagsOf(conn connMethods) statusFlags {
-	v := reflect.ValueOf(conn)
-	if v.Kind() != reflect.Pointer || v.Type().Elem().PkgPath() != driverPackage || v.Type().Elem().Kind() != reflect.Struct {
-		return statusFlags{}
-	}
-	field := v.Elem().FieldByName("status")
-	if !field.IsValid() || field.Kind() != reflect.Uint16 {
-		return statusFlags{}
-	}
-	return statusFlags{field}
-}
-
-var driverPackage = reflect.TypeFor[mysql.Config]().PkgPath()
-
-func (f statusFlags) known() bool { return f.field.IsValid() }
-
-func (f statusFlags) inTransaction() bool { return f.field.Uint()&statusInTransaction != 0 }

@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 
@@ -15,18 +16,9 @@ import (
 
 // connectIntercepted connects through the user's interceptors, each wrapped with
 // sqlmw around what is below it. prepared is the connector below all of them, and
-// connect its Connect without interceptors. The layers are made anew for each
-// connection. That way it is known which connections were opened below, and they
-// can be closed however an interceptor fails; sqlmw drops them.
+// connect its Connect without interceptors.
 func connectIntercepted(ctx context.Context, prepared driver.Connector, interceptors []sqlmw.Interceptor, connect connectFunc) (driver.Conn, error) {
-	below := &openedBelow{Connector: prepared, connect: connect}
-	handedOut := false
-	defer func() {
-		if !handedOut { // also on a panic
-			below.close()
-		}
-	}()
-	var connector driver.Connector = below
+	var connector driver.Connector = lowest{prepared, connect}
 	for _, i := range slices.Backward(interceptors) {
 		connector = layer{connector, i}
 	}
@@ -34,18 +26,18 @@ func connectIntercepted(ctx context.Context, prepared driver.Connector, intercep
 	if errors.Is(err, driver.ErrBadConn) {
 		return nil, initError(&session.Failure{Reason: "an interceptor's ConnectorConnect failed", Err: err})
 	}
-	if err != nil {
-		return nil, err
-	}
-	if !below.hasOpened() {
-		conn.Close()
-		return nil, errors.New("mysqlinit: an interceptor's ConnectorConnect returned a connection that nothing has prepared: it has to take one from the Connect of the connector that it is given")
-	}
-	handedOut = true
-	return conn, nil
+	return conn, err
 }
 
 type connectFunc func(context.Context) (driver.Conn, error)
+
+// lowest is the prepared connector as the innermost interceptor sees it.
+type lowest struct {
+	driver.Connector
+	connect connectFunc
+}
+
+func (l lowest) Connect(ctx context.Context) (driver.Conn, error) { return l.connect(ctx) }
 
 // layer is a connector wrapped in an interceptor.
 type layer struct {
@@ -53,19 +45,29 @@ type layer struct {
 	interceptor sqlmw.Interceptor
 }
 
+// Connect wraps anew for each connection. That way it is known which connections
+// were opened below, and they can be closed however the interceptor fails; sqlmw
+// drops them.
 func (l layer) Connect(ctx context.Context) (driver.Conn, error) {
+	below := &openedBelow{Connector: l.Connector}
+	kept := -1
+	defer func() { below.end(kept) }() // also on a panic
 	shim := &interceptor{Interceptor: l.interceptor}
 	// sqlmw takes drivers only. No error: connectorDriver has none.
-	over, _ := sqlmw.Driver(connectorDriver{l.Connector}, shim).(driver.DriverContext).OpenConnector("")
+	over, _ := sqlmw.Driver(connectorDriver{below}, shim).(driver.DriverContext).OpenConnector("")
 	conn, err := over.Connect(ctx)
 	if err != nil {
 		return nil, err
 	}
-	below := shim.conn
-	if inner, ok := below.(*interceptedConn); ok {
-		below = inner.below
+	if kept, err = below.under(shim.conn); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("mysqlinit: interceptor %T: its ConnectorConnect %w", l.interceptor, err)
 	}
-	return &interceptedConn{connMethods: conn.(connMethods), shim: shim, below: below}, nil
+	lowest := shim.conn
+	if inner, ok := lowest.(*interceptedConn); ok {
+		lowest = inner.below
+	}
+	return &interceptedConn{connMethods: conn.(connMethods), shim: shim, below: lowest}, nil
 }
 
 // interceptedConn is sqlmw's connection, with a way to the one below all layers.
@@ -82,43 +84,91 @@ func (c *interceptedConn) Unwrap() driver.Conn { return c.below }
 // on it, which can be a transaction.
 func (c *interceptedConn) IsValid() bool { return !c.shim.lostValue && c.connMethods.IsValid() }
 
-// openedBelow is the prepared connector that interceptors see. It remembers what
-// it has opened. An interceptor can open several connections at once.
+// openedBelow is the connector that an interceptor sees. It remembers what it has
+// opened. An interceptor can open several connections at once.
 type openedBelow struct {
 	driver.Connector
-	connect connectFunc
-	mu      sync.Mutex
-	opened  []driver.Conn
-	failed  bool // the interceptors have: what is opened from now on is closed
+	mu     sync.Mutex
+	opened []driver.Conn
+	over   bool // ConnectorConnect has returned: what is opened from now on is closed
 }
 
 func (b *openedBelow) Connect(ctx context.Context) (driver.Conn, error) {
-	conn, err := b.connect(notNil(ctx))
+	conn, err := b.Connector.Connect(notNil(ctx))
 	if err != nil {
 		return nil, err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.failed {
+	if b.over {
 		conn.Close()
-		return nil, errors.New("mysqlinit: an interceptor's ConnectorConnect has failed while it was still connecting")
+		return nil, errors.New("mysqlinit: an interceptor's ConnectorConnect has returned while it was still connecting")
 	}
 	b.opened = append(b.opened, conn)
 	return conn, nil
 }
 
-func (b *openedBelow) hasOpened() bool {
+// under returns which of the opened connections an interceptor has returned: conn
+// itself, or one that conn seems to be a wrapper around.
+func (b *openedBelow) under(conn driver.Conn) (index int, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.opened) > 0
+	if len(b.opened) == 0 {
+		return -1, errors.New("returned a connection that nothing has prepared: it has to take one from the Connect of the connector that it is given")
+	}
+	sameType := false
+	for i, opened := range b.opened {
+		for _, level := range levels(opened) {
+			if t := reflect.TypeOf(level); t == reflect.TypeOf(conn) && t.Kind() == reflect.Pointer {
+				if level == conn {
+					return i, nil
+				}
+				sameType = true
+			}
+		}
+	}
+	if sameType {
+		return -1, errors.New("returned another connection than it got from its connector, which nothing has prepared")
+	}
+	open := 0
+	for i, opened := range b.opened {
+		if len(b.opened) == 1 || !isClosed(opened) {
+			open, index = open+1, i
+		}
+	}
+	if open != 1 {
+		return -1, fmt.Errorf("returned a wrapper, which does not show around which of %d connections: it has to close the others", open)
+	}
+	return index, nil
 }
 
-func (b *openedBelow) close() {
+// levels returns a connection and what is below it: below all interceptors, and
+// below a guard.
+func levels(conn driver.Conn) []driver.Conn {
+	all := []driver.Conn{conn}
+	for range 2 {
+		if wrapper, ok := conn.(interface{ Unwrap() driver.Conn }); ok {
+			conn = wrapper.Unwrap()
+			all = append(all, conn)
+		}
+	}
+	return all
+}
+
+func isClosed(conn driver.Conn) bool {
+	v, ok := conn.(driver.Validator)
+	return ok && !v.IsValid()
+}
+
+// end closes what was opened, except the connection at an index.
+func (b *openedBelow) end(kept int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.failed = true
-	for _, conn := range b.opened {
-		conn.Close()
+	b.over = true
+	for i, conn := range b.opened {
+		if i != kept {
+			conn.Close()
+		}
 	}
 }
 
@@ -163,7 +213,7 @@ func settle[T any](i *interceptor, method string, value T, err error, letGo func
 func (i *interceptor) ConnectorConnect(ctx context.Context, c driver.Connector) (driver.Conn, error) {
 	conn, err := i.Interceptor.ConnectorConnect(notNil(ctx), c)
 	if err = settle(i, "ConnectorConnect", conn, err, nil); err != nil {
-		return nil, err // connectIntercepted closes
+		return nil, err // layer.Connect closes
 	}
 	if _, err := withAllMethods(conn); err != nil {
 		return nil, fmt.Errorf("mysqlinit: interceptor %T: its connections %w; a wrapper around a connection has to have them too", i.Interceptor, err)

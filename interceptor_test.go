@@ -252,6 +252,10 @@ func TestFailingInterceptorsCloseTheConnectionBelow(t *testing.T) {
 		{"a connection of its own", func(context.Context, driver.Connector) (driver.Conn, error) {
 			return &wholeConn{}, nil
 		}, "nothing has prepared"},
+		{"another connection than it got", func(ctx context.Context, c driver.Connector) (driver.Conn, error) {
+			_, _ = c.Connect(ctx)
+			return newWholeConn(), nil
+		}, "another connection than it got"},
 		{"a wrapper with fewer methods", func(ctx context.Context, c driver.Connector) (driver.Conn, error) {
 			conn, err := c.Connect(ctx)
 			return struct{ driver.Conn }{conn}, err
@@ -318,6 +322,80 @@ func TestUnwrapGivesTheChosenConnection(t *testing.T) {
 	}
 	if below := conn.(interface{ Unwrap() driver.Conn }).Unwrap().(*wholeConn); below.closed.Load() {
 		t.Error("Unwrap gives the connection that was closed")
+	}
+}
+
+// openConn is a wholeConn that can be asked whether it is open.
+type openConn struct{ *wholeConn }
+
+func (c *openConn) IsValid() bool { return !c.closed.Load() }
+
+// aroundConn is an interceptor's own wrapper.
+type aroundConn struct{ *openConn }
+
+// An interceptor can connect more than once. What it does not return is closed.
+func TestOnlyOneConnectionOfAnInterceptorStaysOpen(t *testing.T) {
+	for name, test := range map[string]struct {
+		connect func(ctx context.Context, c driver.Connector) (driver.Conn, error)
+		open    int
+		fails   string
+	}{
+		"the first": {func(ctx context.Context, c driver.Connector) (driver.Conn, error) {
+			conn, _ := c.Connect(ctx)
+			_, _ = c.Connect(ctx)
+			return conn, nil
+		}, 1, ""},
+		"the last": {func(ctx context.Context, c driver.Connector) (driver.Conn, error) {
+			_, _ = c.Connect(ctx)
+			return c.Connect(ctx)
+		}, 1, ""},
+		"a wrapper": {func(ctx context.Context, c driver.Connector) (driver.Conn, error) {
+			first, _ := c.Connect(ctx)
+			first.Close()
+			conn, err := c.Connect(ctx)
+			return &aroundConn{&openConn{&wholeConn{fakeConn: fakeConn{onClose: func() { conn.Close() }}}}}, err
+		}, 1, ""},
+		"a wrapper around one of two": {func(ctx context.Context, c driver.Connector) (driver.Conn, error) {
+			_, _ = c.Connect(ctx)
+			conn, err := c.Connect(ctx)
+			return &aroundConn{&openConn{&wholeConn{fakeConn: fakeConn{onClose: func() { conn.Close() }}}}}, err
+		}, 0, "around which of 2 connections"},
+		"and one later": {func(ctx context.Context, c driver.Connector) (driver.Conn, error) {
+			time.AfterFunc(time.Second, func() { _, _ = c.Connect(ctx) })
+			return c.Connect(ctx)
+		}, 1, ""},
+	} {
+		for _, place := range []string{"outer", "inner"} {
+			synctest.Test(t, func(t *testing.T) {
+				var opened []*openConn
+				parent := &fakeConnector{connect: func(context.Context) (driver.Conn, error) {
+					opened = append(opened, &openConn{newWholeConn()})
+					return opened[len(opened)-1], nil
+				}}
+				opts := []mysqlinit.Option{mysqlinit.WithInterceptor(connecting{connect: test.connect}), mysqlinit.WithInterceptor(sqlmw.NullInterceptor{})}
+				if place == "inner" {
+					opts[0], opts[1] = opts[1], opts[0]
+				}
+				conn, err := wrap(t, parent, opts...).Connect(t.Context())
+				if (err != nil) != (test.fails != "") || err != nil && !strings.Contains(err.Error(), test.fails) {
+					t.Errorf("%s, %s: got %v", name, place, err)
+				}
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				open := 0
+				for _, c := range opened {
+					if c.IsValid() {
+						open++
+					}
+				}
+				if open != test.open || len(opened) != 2 {
+					t.Errorf("%s, %s: %d of %d connections are open, want %d", name, place, open, len(opened), test.open)
+				}
+				if conn != nil {
+					conn.Close()
+				}
+			})
+		}
 	}
 }
 

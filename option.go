@@ -180,10 +180,13 @@ func WithConnectTimeout(d time.Duration) Option {
 // option is repeatable; the first interceptor is the outermost. Nil is an error.
 //
 // ConnectorConnect has to return a connection that it got from its connector, or
-// one around it that has all its methods; not having got one is an error. If it
-// fails, the connections that it got are closed, even if it has closed them
-// itself. connectTimeout bounds each Connect of its connector, and nothing else
-// that it does. A SET that it runs counts for [WithGuard] as the first user's.
+// one around it that has all its methods. It is an error to return another
+// connection, or one without having got any. Other connections that it got are
+// closed, and if it fails all of them, even if it has closed them itself. If it
+// returns a wrapper, it has to close the others first: what the wrapper is around
+// is not seen. connectTimeout bounds each Connect of its connector, and nothing
+// else that it does. A SET that it runs counts for [WithGuard] as the first
+// user's.
 //
 // No method is given a nil context, which sqlmw passes for statements and
 // transactions begun without one. A statement, rows or a transaction returned

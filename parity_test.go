@@ -3,6 +3,7 @@ package mysqlinit_test
 import (
 	"context"
 	"database/sql/driver"
+	"fmt"
 	"go/ast"
 	"go/build"
 	"go/parser"
@@ -122,6 +123,24 @@ func parts(t *testing.T, c driver.Connector) map[string]any {
 	return got
 }
 
+// guardedParts are the parts that the guard wraps, with the types that it wraps
+// them in.
+var guardedParts = map[string]string{
+	"connection":       "*mysqlinit.guardedConn",
+	"rows":             "*mysqlinit.guardedRows",
+	"statement":        "*mysqlinit.guardedStmt",
+	"statement's rows": "*mysqlinit.guardedRows",
+}
+
+// methodNames returns the names of a value's exported methods.
+func methodNames(v any) (names []string) {
+	typ := reflect.TypeOf(v)
+	for i := range typ.NumMethod() {
+		names = append(names, typ.Method(i).Name)
+	}
+	return names
+}
+
 // Our parts have every method that database/sql looks for on the MySQL driver's.
 func TestNothingThatTheDriverOffersIsLost(t *testing.T) {
 	interfaces := driverInterfaces(t)
@@ -158,10 +177,19 @@ func TestNothingThatTheDriverOffersIsLost(t *testing.T) {
 				}
 			}
 			// They have no other method that database/sql would act upon.
-			if name == "guard" && part == "connection" {
-				if driverHas := implemented(want[part], interfaces); !slices.Equal(has, driverHas) {
-					t.Errorf("the guarded connection is %v, the driver's %v", has, driverHas)
-				}
+			typ := guardedParts[part]
+			if name != "guard" || typ == "" {
+				continue
+			}
+			if is := fmt.Sprintf("%T", ours); is != typ {
+				t.Errorf("the guard's %s is a %s, want %s", part, is, typ)
+			}
+			if driverHas := implemented(want[part], interfaces); !slices.Equal(has, driverHas) {
+				t.Errorf("the guarded %s is %v, the driver's %v", part, has, driverHas)
+			}
+			// The connection has Unwrap in addition.
+			if has, driverHas := methodNames(ours), methodNames(want[part]); part != "connection" && !slices.Equal(has, driverHas) {
+				t.Errorf("the guarded %s has the methods %v, the driver's %v", part, has, driverHas)
 			}
 		}
 		if name == "default" || name == "guard" {

@@ -192,6 +192,26 @@ func grantWhileThePoolRuns(t *testing.T, s *testserver.Server) {
 	wantSession(t, db, "READ-COMMITTED", "ROW")
 }
 
+// A BeforeConnect callback can give each connection another account.
+func TestEachAccountGetsTheFormatThatItCanSet(t *testing.T) {
+	onBoth(t, testserver.Config{Binlog: "MIXED"}, func(t *testing.T, s *testserver.Server) {
+		var account string
+		db := openConfig(t, s.DSN(testserver.Root, ""), func(cfg *mysql.Config) {
+			apply(t, cfg, mysql.BeforeConnect(func(_ context.Context, c *mysql.Config) error {
+				c.User = account
+				return nil
+			}))
+		})
+		db.SetMaxIdleConns(0)
+		for i, want := range []string{"ROW", "MIXED", "MIXED", "ROW", "ROW", "MIXED", "ROW"} {
+			account = map[string]string{"ROW": testserver.Root, "MIXED": testserver.App}[want]
+			if got := readVariable(t, db, "@@SESSION.binlog_format"); got != want {
+				t.Errorf("connection %d, of %s, has %s, want %s", i+1, account, got, want)
+			}
+		}
+	})
+}
+
 func TestVerify(t *testing.T) {
 	onBoth(t, testserver.Config{Binlog: "MIXED"}, verify)
 }

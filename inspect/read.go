@@ -26,7 +26,8 @@ var systemSchemas = []string{"mysql", "sys", "performance_schema", "information_
 func read(ctx context.Context, conn *sql.Conn, cfg *mysql.Config) (*facts, error) {
 	f := &facts{cfg: cfg}
 	var database sql.NullString
-	if err := conn.QueryRowContext(ctx, "SELECT VERSION(), CURRENT_USER(), DATABASE(), CONNECTION_ID()").Scan(&f.version, &f.account, &database, &f.ids[0]); err != nil {
+	// vtgate answers @@version itself; VERSION() it would send to a shard here.
+	if err := conn.QueryRowContext(ctx, "SELECT @@version, CURRENT_USER(), DATABASE(), CONNECTION_ID()").Scan(&f.version, &f.account, &database, &f.ids[0]); err != nil {
 		return nil, err
 	}
 	f.database = database.String
@@ -40,6 +41,11 @@ func read(ctx context.Context, conn *sql.Conn, cfg *mysql.Config) (*facts, error
 	}
 	if f.grants, err = singleColumn(ctx, conn, "SHOW GRANTS FOR CURRENT_USER()"); err != nil && !isServerError(err) {
 		return nil, err
+	}
+	if f.isVitess() {
+		if err := f.readVitess(ctx, conn); err != nil {
+			return nil, err
+		}
 	}
 	replicaStatus := []string{"SHOW REPLICA STATUS", "SHOW SLAVE STATUS"}
 	if f.isMariaDB() { // there, SHOW REPLICA STATUS leaves out the connections that have a name

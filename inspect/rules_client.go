@@ -70,12 +70,16 @@ func variableIgnored(f *facts) *Finding {
 	for _, name := range names {
 		values = append(values, fmt.Sprintf("%s is %q", name, f.session[name]))
 	}
-	return &Finding{
+	finding := &Finding{
 		Severity: Warning,
 		What:     "the DSN sets variables that have other values in the session: " + strings.Join(values, ", "),
 		Why:      "the server, or a proxy in between, accepted the SET and did not obey it",
 		Cure:     "verify=true makes that an error for the isolation level and the binlog format; for other variables see the server's documentation",
 	}
+	if f.vitess != nil {
+		finding.Cure = "take them out of the DSN: vtgate ignores some variables without a warning; set them in the my.cnf of the shards' servers, or in place of a time limit use query_timeout (in ms), which vtgate heeds"
+	}
+	return finding
 }
 
 func forwarded(f *facts) *Finding {

@@ -87,7 +87,8 @@ func groupReplicationFormat(f *facts) *Finding {
 		Severity: Error,
 		What:     "this session of a replication group's member logs in " + format + " format",
 		Why:      "the group refuses its writes with error 3098; it accepts only ROW",
-		Cure:     "in my.cnf of each member: [mysqld] binlog_format = ROW",
+		Cure:     "log rows on each member: " + setGlobalReaches,
+		Commands: rowLogging(),
 	}
 }
 
@@ -112,10 +113,10 @@ func proxy(f *facts) *Finding {
 	}
 	comment := f.global["version_comment"]
 	switch {
-	case mentions(f.version+" "+comment, "proxysql", "maxscale", "vitess"):
+	case mentions(f.version+" "+comment, "proxysql", "maxscale"):
 		finding.What = "an SQL proxy answers: " + strings.TrimSpace(f.version+" "+comment)
 		finding.Why = "a proxy that cannot parse a SET binds the connection to one server, or sends the next statement to a session without it"
-	case f.ids[0] != f.ids[1]:
+	case f.ids[0] != f.ids[1] && f.vitess == nil:
 		finding.What = "two statements on one connection reached two sessions of the server (CONNECTION_ID() changed)"
 		finding.Why = "a proxy shares sessions among connections, and has to carry each session's variables along"
 	default:

@@ -50,6 +50,11 @@ var checks = []check{
 	{"the same at REPEATABLE READ", (*suite).getOrCreateRepeatableRead},
 	{"deadlock of two", (*suite).deadlock},
 	{"swallowed deadlock", (*suite).swallowedDeadlock},
+	{"the same by hand, under the guard", (*suite).swallowedByHand},
+	{"the same by hand, plain driver", (*suite).swallowedPlain},
+	{"guard: healthy transactions, refused", (*suite).guardRefusesNone},
+	{"guard: lost transactions, untold", (*suite).guardTellsAll},
+	{"guard: conflicts of nodes, untold", (*suite).guardTellsConflicts},
 	{"record changed, REPEATABLE READ", (*suite).recordChanged},
 	{"two nodes write one row", (*suite).nodesConflict},
 	{"GetOrCreate on all nodes", (*suite).getOrCreateOnAllNodes},
@@ -68,7 +73,9 @@ func Checks() (names []string) {
 const notHere = "–"
 
 // Run runs all checks. If a check fails, the test fails, and the check's cell is FAILED.
-func Run(t *testing.T, target Target) (results []Result) {
+func Run(t *testing.T, target Target) []Result { return run(t, target, checks) }
+
+func run(t *testing.T, target Target, checks []check) (results []Result) {
 	s := &suite{Target: target}
 	if !t.Run("facts", s.discover) {
 		return nil

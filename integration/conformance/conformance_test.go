@@ -2,6 +2,8 @@ package conformance
 
 import (
 	"os"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
@@ -21,3 +23,22 @@ func TestServer(t *testing.T) {
 		t.Logf("%-36s %s", result.Check, result.Cell)
 	}
 }
+
+// TestGuard runs the checks of the guard of a transaction on throwaway servers. On one of
+// them a lock wait that times out ends the transaction.
+func TestGuard(t *testing.T) {
+	for name, cfg := range map[string]testserver.Config{
+		"MariaDB": {Binlog: "MIXED", Args: []string{"--innodb-rollback-on-timeout=ON"}},
+		"MySQL":   {Binlog: "MIXED", MySQL: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := testserver.New(t, cfg)
+			for _, result := range run(t, Target{Root: server.DSN(testserver.Root, ""), Private: true}, guardChecks) {
+				t.Logf("%-36s %s", result.Check, result.Cell)
+			}
+		})
+	}
+}
+
+var guardChecks = slices.DeleteFunc(slices.Clone(checks), func(c check) bool { return !strings.HasPrefix(c.name, "guard: ") })

@@ -71,12 +71,17 @@ func table(t *testing.T, db *sql.DB, name, columns string) string {
 	name = "mysqlinit_" + name
 	drop := "DROP TABLE IF EXISTS " + name
 	testserver.Exec(t, db, drop, "CREATE TABLE "+name+" ("+columns+") ENGINE=InnoDB")
-	t.Cleanup(func() {
-		if _, err := db.ExecContext(context.WithoutCancel(t.Context()), drop); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(func() { execAfter(t, db, drop) })
 	return name
+}
+
+// execAfter runs statements after the test.
+func execAfter(t *testing.T, db *sql.DB, statements ...string) {
+	for _, statement := range statements {
+		if _, err := db.ExecContext(context.WithoutCancel(t.Context()), statement); err != nil {
+			t.Error(statement, err)
+		}
+	}
 }
 
 // number returns a server error's number, and 0 for any other error.

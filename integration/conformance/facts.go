@@ -11,6 +11,7 @@ const (
 	errRecordChanged   = 1020
 	errDuplicateEntry  = 1062
 	errUnknownVariable = 1193
+	errLockWaitTimeout = 1205
 	errDeadlock        = 1213
 	errAccessDenied    = 1227
 	errWrongValue      = 1231
@@ -21,15 +22,16 @@ const (
 
 // Facts describe a server by its answers to the plain driver, as far as servers differ.
 type Facts struct {
-	Isolation    string   // the variable's name: "tx_isolation", "transaction_isolation" or "both"
-	LogBin       bool     // the binary log is on
-	Format       string   // binlog_format of a new session; "" if there is no such variable
-	Wsrep        bool     // it is a Galera node
-	Race         Race     // how the race ends for the loser at REPEATABLE READ
-	Conflicts    []uint16 // possible errors when two nodes write one row; Run runs that transaction again
-	Serializable uint16   // the error for a write at SERIALIZABLE; 0: none
-	FixedFormat  uint16   // the error for SET GLOBAL binlog_format = 'STATEMENT'; 0: none
-	OnlyRow      uint16   // the error for a write in a format other than ROW at any level; 0: none except 1665
+	Isolation     string   // the variable's name: "tx_isolation", "transaction_isolation" or "both"
+	LogBin        bool     // the binary log is on
+	Format        string   // binlog_format of a new session; "" if there is no such variable
+	FormatIgnored bool     // a SET of binlog_format succeeds and has no effect
+	Wsrep         bool     // it is a Galera node
+	Race          Race     // how the race ends for the loser at REPEATABLE READ
+	Conflicts     []uint16 // possible errors when two nodes write one row; Run runs that transaction again
+	Serializable  uint16   // the error for a write at SERIALIZABLE; 0: none
+	FixedFormat   uint16   // the error for SET GLOBAL binlog_format = 'STATEMENT'; 0: none
+	OnlyRow       uint16   // the error for a write in a format other than ROW at any level; 0: none except 1665
 }
 
 // Race is how the race of get-or-create ends for the loser at REPEATABLE READ: the error
@@ -72,7 +74,32 @@ func (s *suite) discover(t *testing.T) {
 	}
 	s.facts.LogBin = optional("@@GLOBAL.log_bin") == "1"
 	s.facts.Format = optional("@@SESSION.binlog_format")
+	s.facts.FormatIgnored = s.ignoresFormat(t)
 	s.facts.Wsrep = optional("@@wsrep_on") == "1"
+}
+
+// ignoresFormat reports whether a SET of binlog_format succeeds and has no effect.
+func (s *suite) ignoresFormat(t *testing.T) bool {
+	if s.facts.Format == "" {
+		return false
+	}
+	conn, err := openPlain(t, s.Root).Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	other := "MIXED"
+	if s.facts.Format == other {
+		other = "ROW"
+	}
+	if _, err := conn.ExecContext(t.Context(), "SET SESSION binlog_format = '"+other+"'"); err != nil {
+		return false
+	}
+	got, err := read(t.Context(), conn, "@@SESSION.binlog_format")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got != other
 }
 
 // wantFact compares what a check found with the expected fact, if there is one.
@@ -91,6 +118,7 @@ func (s *suite) isolationVariable(t *testing.T) string {
 func (s *suite) binaryLog(t *testing.T) string {
 	wantFact(t, s, "log_bin", s.facts.LogBin, func(f Facts) bool { return f.LogBin })
 	wantFact(t, s, "binlog_format", s.facts.Format, func(f Facts) string { return f.Format })
+	wantFact(t, s, "SET binlog_format is ignored", s.facts.FormatIgnored, func(f Facts) bool { return f.FormatIgnored })
 	wantFact(t, s, "wsrep_on", s.facts.Wsrep, func(f Facts) bool { return f.Wsrep })
 	cell := "off, "
 	if s.facts.LogBin {

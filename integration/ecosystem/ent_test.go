@@ -23,7 +23,7 @@ func openEnt(dsn string) (*ent.Client, error) {
 
 func TestEnt(t *testing.T) {
 	covers(t, "entgo.io/ent")
-	library[*ent.Client]{
+	l := library[*ent.Client]{
 		plain:    func(dsn string) (*ent.Client, error) { return ent.Open("mysql", dsn) },
 		prepared: map[string]func(string) (*ent.Client, error){"OpenDB": openEnt},
 		begin: func(ctx context.Context, client *ent.Client) (transaction, error) {
@@ -49,6 +49,7 @@ func TestEnt(t *testing.T) {
 				},
 				insert:   func(name string) error { return tx.Name.Create().SetID(name).Exec(ctx) },
 				rollback: tx.Rollback,
+				commit:   tx.Commit,
 			}, nil
 		},
 		close: (*ent.Client).Close,
@@ -57,7 +58,9 @@ func TestEnt(t *testing.T) {
 				t.Errorf("got %v, want ent's ConstraintError that wraps error 1062", err)
 			}
 		},
-	}.race(t)
+	}
+	l.race(t)
+	t.Run("guard", func(t *testing.T) { l.guard(t, openEnt) })
 }
 
 func TestEntOpenRefusesMysqlinit(t *testing.T) {

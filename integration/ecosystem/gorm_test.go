@@ -46,6 +46,15 @@ func (Name) TableName() string { return "names" }
 func beginGORM(ctx context.Context, db *gorm.DB) (transaction, error) {
 	db.Logger = logger.Discard // the duplicate key is expected
 	tx := db.WithContext(ctx).Begin()
+	return gormTransaction(tx), tx.Error
+}
+
+func transactGORM(ctx context.Context, db *gorm.DB, fn func(transaction) error) error {
+	db.Logger = logger.Discard
+	return db.WithContext(ctx).Transaction(func(tx *gorm.DB) error { return fn(gormTransaction(tx)) })
+}
+
+func gormTransaction(tx *gorm.DB) transaction {
 	return transaction{
 		read: func(expr string) (value string, err error) {
 			err = tx.Raw("SELECT " + expr).Scan(&value).Error
@@ -57,7 +66,10 @@ func beginGORM(ctx context.Context, db *gorm.DB) (transaction, error) {
 		},
 		insert:   func(name string) error { return tx.Create(&Name{Name: name}).Error },
 		rollback: func() error { return tx.Rollback().Error },
-	}, tx.Error
+		nested: func(fn func(transaction) error) error {
+			return tx.Transaction(func(inner *gorm.DB) error { return fn(gormTransaction(inner)) })
+		},
+	}
 }
 
 func closeGORM(db *gorm.DB) error {
@@ -74,9 +86,12 @@ func TestGORM(t *testing.T) {
 		plain:    func(dsn string) (*gorm.DB, error) { return gorm.Open(mysql.Open(dsn)) },
 		prepared: map[string]func(string) (*gorm.DB, error){"DriverName": openGORM, "Conn": openGORMConn},
 		begin:    beginGORM,
+		transact: transactGORM,
+		nests:    true,
 		close:    closeGORM,
 	}
 	l.race(t)
+	t.Run("guard", func(t *testing.T) { l.guard(t, openGORM) })
 	t.Run("TranslateError", func(t *testing.T) {
 		l.plain = func(dsn string) (*gorm.DB, error) {
 			return gorm.Open(mysql.Open(dsn), &gorm.Config{TranslateError: true})

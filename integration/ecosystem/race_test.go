@@ -27,6 +27,8 @@ type library[DB any] struct {
 	plain     func(dsn string) (DB, error)            // opens the library with the plain driver
 	prepared  map[string]func(dsn string) (DB, error) // the ways to open it with this driver
 	begin     func(ctx context.Context, db DB) (transaction, error)
+	transact  func(ctx context.Context, db DB, fn func(transaction) error) error // the library's own way to run fn in a transaction; nil: begin and commit
+	nests     bool                                                               // its transactions have nested
 	close     func(DB) error
 	duplicate func(t *testing.T, err error) // checks insert's error for a duplicate key; nil: wantServerError
 }
@@ -37,6 +39,8 @@ type transaction struct {
 	get      func(name string) (found bool, err error)
 	insert   func(name string) error
 	rollback func() error
+	commit   func() error                                 // nil if the library has transact
+	nested   func(fn func(inner transaction) error) error // runs fn in a nested transaction, which is a SAVEPOINT
 }
 
 // race has a transaction of the library lose the race of get-or-create. A prepared session

@@ -24,7 +24,7 @@ func openSqlxNewDb(dsn string) (*sqlx.DB, error) {
 
 func TestSqlx(t *testing.T) {
 	covers(t, "github.com/jmoiron/sqlx")
-	library[*sqlx.DB]{
+	l := library[*sqlx.DB]{
 		plain:    func(dsn string) (*sqlx.DB, error) { return sqlx.Connect("mysql", dsn) },
 		prepared: map[string]func(string) (*sqlx.DB, error){"Connect": openSqlx, "NewDb": openSqlxNewDb},
 		begin: func(ctx context.Context, db *sqlx.DB) (transaction, error) {
@@ -51,8 +51,11 @@ func TestSqlx(t *testing.T) {
 					return err
 				},
 				rollback: tx.Rollback,
+				commit:   tx.Commit,
 			}, nil
 		},
 		close: (*sqlx.DB).Close,
-	}.race(t)
+	}
+	l.race(t)
+	t.Run("guard", func(t *testing.T) { l.guard(t, openSqlx) })
 }

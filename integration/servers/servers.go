@@ -24,7 +24,7 @@ type Kind struct {
 }
 
 // Kinds are all deployments.
-var Kinds = []Kind{MariaDB105, MariaDB1011, MariaDB118, MySQL56, MySQL97, Replica, Galera, GroupReplication, Router}
+var Kinds = []Kind{MariaDB105, MariaDB1011, MariaDB118, MySQL56, MySQL97, Replica, Galera, GroupReplication, Router, Vitess}
 
 // ErrNotToBeHad is in Start's error if a program cannot be fetched.
 var ErrNotToBeHad = errors.New("not to be had here")

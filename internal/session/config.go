@@ -44,7 +44,7 @@ type Binlog struct {
 // SetsIsolation reports whether the SET sets the isolation level.
 func (c *Config) SetsIsolation() bool { return c.Isolation != Isolation{} }
 
-// quoter returns what makes a literal of a text of ours. Under utf16 and its like
+// quoter returns a function that makes a literal of our own text. Under utf16 and its like
 // MySQL takes the letters of 'READ-COMMITTED' for others, unless their character
 // set stands before them.
 func (c *Config) quoter() func(text string) string {

@@ -25,14 +25,15 @@ const (
 	errUnknown            = 1105 // ER_UNKNOWN_ERROR: the only number that Dolt and go-mysql-server use
 	errAbortedConn        = 1184 // ER_NEW_ABORTING_CONNECTION: MySQL, init_connect failed
 	errUnknownVariable    = 1193 // ER_UNKNOWN_SYSTEM_VARIABLE
+	errWrongArguments     = 1210 // ER_WRONG_ARGUMENTS
 	errAccessDenied       = 1227 // ER_SPECIFIC_ACCESS_DENIED_ERROR: a privilege is missing
 	errGlobalVariable     = 1229 // ER_GLOBAL_VARIABLE: has no session value
 	errWrongValue         = 1231 // ER_WRONG_VALUE_FOR_VAR
 	errWrongType          = 1232 // ER_WRONG_TYPE_FOR_VAR
-	errWrongArguments     = 1210 // ER_WRONG_ARGUMENTS
 	errReadOnlyVar        = 1238 // ER_INCORRECT_GLOBAL_LOCAL_VAR: read only, or of the other scope
 	errUnknownTimeZone    = 1298 // ER_UNKNOWN_TIME_ZONE
 	errReadOnlyForSession = 1621 // ER_VARIABLE_IS_READONLY
+	errInTransaction      = 1679 // ER_INSIDE_TRANSACTION_PREVENTS_SWITCH_BINLOG_FORMAT
 	errSkipIsolation      = 8048 // ErrUnsupportedIsolationLevel of TiDB
 )
 

@@ -13,6 +13,7 @@ const (
 	PhaseConnect Phase = -iota
 	PhaseSet
 	PhaseVerify
+	PhaseCommit
 )
 
 func (p Phase) String() string {
@@ -23,6 +24,8 @@ func (p Phase) String() string {
 		return "setting the session's variables"
 	case PhaseVerify:
 		return "verifying the session"
+	case PhaseCommit:
+		return "committing the transaction that init_connect or an init command has left open"
 	default:
 		return fmt.Sprintf("running init command %d", int32(p))
 	}

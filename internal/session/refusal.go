@@ -97,7 +97,7 @@ func quoteIt(v sysvar.Variable) string {
 	return "a value is SQL, in which a text needs quotes: " + shownName(v) + "=%27…%27"
 }
 
-// plusLost matches a value that begins with a space where a sign is missing.
+// plusLost matches a value that begins with a space in place of a sign.
 var plusLost = regexp.MustCompile(`^\s*['"]\s+[0-9]`)
 
 func valueCure(v sysvar.Variable, number uint16) string {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/mysqlinit/mysqlinit/internal/driverconn"
 	"github.com/mysqlinit/mysqlinit/internal/sqltext"
@@ -18,8 +19,20 @@ type Session struct {
 	Config
 	restored []sysvar.Variable // all variables of the DSN, whoever has sent them first
 
-	learned atomic.Pointer[statement] // the last SET that a server took
+	learned atomic.Pointer[lesson]
 }
+
+// lesson is the last SET that a server took, and how that was learned.
+type lesson struct {
+	*statement
+	account   string    // whose connection it was
+	refusedAt time.Time // when the account was not allowed to set the binlog format
+}
+
+// askAgainAfter is how long an account is believed not to be allowed to set the
+// binlog format. Asking costs a round trip, and counts in the server's
+// Access_denied_errors.
+const askAgainAfter = 10 * time.Minute
 
 // New returns a Session that has learned nothing yet.
 func New(c Config) *Session {
@@ -29,8 +42,7 @@ func New(c Config) *Session {
 // Prepare runs on a new connection all that was asked for. The form that the
 // server took is for Restore.
 func (s *Session) Prepare(ctx context.Context, conn driver.Conn, p *Progress) (Form, *Failure) {
-	p.enter(PhaseSet)
-	f, failure := s.sendSet(ctx, conn)
+	f, failure := s.sendSet(ctx, conn, p)
 	if failure != nil {
 		return f, failure
 	}
@@ -40,11 +52,28 @@ func (s *Session) Prepare(ctx context.Context, conn driver.Conn, p *Progress) (F
 			return f, s.initCommandFailed(p.Phase(), command, err)
 		}
 	}
+	if driverconn.FlagsOf(conn).InTransaction() {
+		if failure := commit(ctx, conn, p); failure != nil {
+			return f, failure
+		}
+	}
 	if s.Verify {
 		p.enter(PhaseVerify)
 		return f, s.verify(ctx, conn, f)
 	}
 	return f, nil
+}
+
+// commit ends a transaction that the server's init_connect or an init command has
+// left open, as the user's first START TRANSACTION would. Until it ends, MySQL
+// 9.7 keeps its isolation level, also for the transaction after it, and it keeps
+// its locks.
+func commit(ctx context.Context, conn driver.Conn, p *Progress) *Failure {
+	p.enter(PhaseCommit)
+	if err := driverconn.Exec(ctx, conn, "COMMIT"); err != nil {
+		return &Failure{Statement: "COMMIT", Reason: p.Phase().Failed(), Err: err}
+	}
+	return nil
 }
 
 // isForOtherServers reports whether a server found nothing to do in an init
@@ -80,21 +109,27 @@ const mostForms = 4
 // that it does not know or allow that form, the form that its answer calls for
 // is tried on the same connection. A SET of several items is applied whole or
 // not at all.
-func (s *Session) sendSet(ctx context.Context, conn driver.Conn) (Form, *Failure) {
-	next := s.learned.Load()
-	if next == nil {
-		next = s.statement(s.firstForm(), s.Variables)
-	}
+func (s *Session) sendSet(ctx context.Context, conn driver.Conn, p *Progress) (Form, *Failure) {
+	next := s.firstStatement(conn)
 	var tried []attempt
+	committed := false
 	for {
+		p.enter(PhaseSet)
 		err := driverconn.Exec(ctx, conn, next.text)
 		if err == nil {
-			s.learn(next, tried)
+			s.learn(conn, next, tried)
 			return next.form, nil
 		}
 		serverErr := serverError(err)
 		if serverErr == nil {
 			return next.form, &Failure{Statement: next.text, Reason: PhaseSet.Failed(), Err: err}
+		}
+		if serverErr.Number == errInTransaction && !committed { // init_connect has opened one
+			committed = true
+			if failure := commit(ctx, conn, p); failure != nil {
+				return next.form, failure
+			}
+			continue
 		}
 		tried = append(tried, attempt{next.form, next.text, serverErr})
 		form := s.nextForm(tried)
@@ -107,6 +142,24 @@ func (s *Session) sendSet(ctx context.Context, conn driver.Conn) (Form, *Failure
 	}
 }
 
+// firstStatement is the SET to try first on a connection: the one that worked
+// last. If that one does not set the binlog format although it was asked for, it
+// is asked for again for another account, and after some time: a privilege can be
+// granted at any time.
+func (s *Session) firstStatement(conn driver.Conn) *statement {
+	known := s.learned.Load()
+	first := s.firstForm()
+	switch {
+	case known == nil:
+		return s.statement(first, s.Variables)
+	case known.form.binlog == first.binlog || known.account == driverconn.Account(conn) && time.Since(known.refusedAt) < askAgainAfter:
+		return known.statement
+	}
+	form := known.form
+	form.binlog = first.binlog
+	return s.statement(form, s.Variables)
+}
+
 // isReadOnly reports whether a server says that it takes no writes.
 func isReadOnly(ctx context.Context, conn driver.Conn) bool {
 	row, err := driverconn.QueryRow(ctx, conn, "SELECT @@GLOBAL.read_only", 1)
@@ -114,8 +167,13 @@ func isReadOnly(ctx context.Context, conn driver.Conn) bool {
 }
 
 // learn keeps the SET that worked, and logs its form if that is news.
-func (s *Session) learn(worked *statement, tried []attempt) {
-	if known := s.learned.Swap(worked); known == worked || known != nil && known.form == worked.form {
+func (s *Session) learn(conn driver.Conn, worked *statement, tried []attempt) {
+	known := s.learned.Load()
+	if known != nil && known.statement == worked {
+		return
+	}
+	s.learned.Store(&lesson{worked, driverconn.Account(conn), time.Now()})
+	if known != nil && known.form == worked.form {
 		return
 	}
 	attrs := []any{slog.String("binlogFormat", worked.form.binlog.String())}

@@ -11,6 +11,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 
@@ -361,6 +363,38 @@ func TestTheSET(t *testing.T) {
 			t.Errorf("got  %s\nwant %s", got, test.want)
 		}
 	}
+}
+
+// A privilege can be granted and revoked while the pool runs.
+func TestBinlogFormatIsAskedForAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, server := range servers {
+			s := testSession()
+			conn := &scriptedConn{}
+			connect := func(privileged bool, statements int) {
+				t.Helper()
+				conn.answer = server.as(privileged)
+				text, _ := conn.prepare(s)
+				last := conn.sent[len(conn.sent)-1]
+				if text != "" || len(conn.sent) != statements || strings.Contains(last, "binlog_format = 'ROW'") != privileged {
+					t.Errorf("%s, privileged %v: %s, sent %q, want %d statements", name, privileged, text, conn.sent, statements)
+				}
+			}
+			conn.answer = server.as(false)
+			conn.prepare(s) // learns the dialect
+			for range 3 {
+				connect(false, 1)
+				time.Sleep(time.Minute)
+			}
+			time.Sleep(10 * time.Minute)
+			connect(false, 2) // asks once
+			connect(false, 1)
+			time.Sleep(10 * time.Minute)
+			connect(true, 1)
+			connect(true, 1)
+			connect(false, 2)
+		}
+	})
 }
 
 func TestUsersVariableIsBlamedNotOurs(t *testing.T) {

@@ -6,7 +6,7 @@ import "strings"
 type Assignment struct {
 	Scope string // "", "session", "local", "global", …, in lower case
 	Bare  bool   // written @@name: for the isolation variables, the next transaction only
-	Name  string // in lower case; "" if it is no plain variable, as in SET NAMES
+	Name  string // in lower case, with its @ if it is a user variable; "" if it is no variable, as in SET NAMES
 	Value string // its words, one space between two
 }
 
@@ -15,6 +15,9 @@ type Assignment struct {
 func (a Assignment) OfSession() bool {
 	return a.Scope != "global" && !strings.HasPrefix(a.Scope, "persist")
 }
+
+// OfUser reports whether it is a user variable.
+func (a Assignment) OfUser() bool { return strings.HasPrefix(a.Name, "@") }
 
 // Assignments returns what a text's SET statements assign, in order. A ';' ends
 // a statement, because with multiStatements several can follow one another. SET
@@ -78,6 +81,10 @@ func assignments(toks []token) []Assignment {
 		default:
 			a.Scope = scope
 		}
+		sigil := ""
+		if len(item) > 0 && item[0].punct('@') {
+			sigil, item = "@", item[1:]
+		}
 		switch {
 		case len(item) > 0 && item[0].is("TRANSACTION"):
 			// Commas part its characteristics, not items.
@@ -87,9 +94,9 @@ func assignments(toks []token) []Assignment {
 			a.Name, a.Value = "transaction", words(fromItem[1:])
 			return append(items, a)
 		case len(item) >= 2 && item[0].kind == wordToken && item[1].punct('='):
-			a.Name, a.Value = strings.ToLower(item[0].text), words(item[2:])
+			a.Name, a.Value = sigil+strings.ToLower(item[0].text), words(item[2:])
 		case len(item) >= 3 && item[0].kind == wordToken && item[1].punct(':') && item[2].punct('='):
-			a.Name, a.Value = strings.ToLower(item[0].text), words(item[3:])
+			a.Name, a.Value = sigil+strings.ToLower(item[0].text), words(item[3:])
 		}
 		items = append(items, a)
 	}

@@ -12,7 +12,7 @@ const (
 	SetsIsolation                    // the isolation level, of the session or of the next transaction
 	SetsBinlog                       // the binlog format
 	Opaque                           // an open transaction, or whatever else the statement does that its text does not show
-	Irreversible                     // something that no SET of ours restores
+	Irreversible                     // something that our SET cannot restore
 	namesDatabase                    // in DROP and its like: the current database can be gone
 )
 
@@ -58,6 +58,7 @@ var wordEffects = map[string]Effect{
 	"xa":              Irreversible,
 	"autocommit":      Irreversible,
 	"completion_type": Irreversible, // makes each COMMIT open a transaction
+	"old_mode":        Irreversible, // decides on MariaDB what utf8 means, also in the SET that restores
 
 	"database": namesDatabase,
 	"schema":   namesDatabase,
@@ -134,7 +135,11 @@ func effectOfOne(statement string) Effect {
 	case readOn:
 		return effectOfWords(statement) &^ namesDatabase
 	case ddl:
-		if effectOfWords(statement)&namesDatabase == 0 {
+		switch e := effectOfWords(statement); {
+		case e&namesDatabase != 0:
+		case e&Opaque != 0 && e&SetsIsolation != 0: // CREATE TABLE … START TRANSACTION
+			return Opaque
+		default:
 			return 0
 		}
 	}

@@ -51,7 +51,9 @@ var (
 		"CALL p(?)":                             Opaque,
 		"BEGIN NOT ATOMIC SET sql_mode=''; END": Opaque | SetsVariable,
 		"SET STATEMENT a=1 FOR CALL p()":        Opaque | SetsVariable,
-		"START TRANSACTION WITH CONSISTENT SNAPSHOT": Opaque | SetsIsolation,
+		"START TRANSACTION WITH CONSISTENT SNAPSHOT":                Opaque | SetsIsolation,
+		"CREATE TABLE t (a INT) START TRANSACTION":                  Opaque, // MySQL 8.0.21 and later
+		"create table t select 1 /*!80021 Start*/ /* */TRANSACTION": Opaque,
 	}
 	irreversible = map[string]Effect{
 		"USE app":                                            Irreversible,
@@ -63,6 +65,7 @@ var (
 		"SET a=1,autocömmit=0":                               SetsVariable | Irreversible,
 		"SET NAMES latin1":                                   SetsVariable | Irreversible,
 		"SET SESSION completion_type=1":                      SetsVariable | Irreversible,
+		"SET @@old_mode=''":                                  SetsVariable | Irreversible,
 		"SET TRANSACTION READ ONLY":                          SetsVariable | SetsIsolation | Irreversible,
 		"DROP DATABASE app":                                  Irreversible,
 		"ALTER SCHEMA CHARACTER SET latin1":                  Irreversible,

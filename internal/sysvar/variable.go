@@ -29,13 +29,32 @@ func (v Variable) BareName() string {
 // that sql_mode reads in two ways.
 func (v Variable) IsConstant() bool { return constant.MatchString(v.Value) }
 
-// ReadsClock reports whether the value is a function of the time that needs no
-// parentheses, such as CURRENT_TIMESTAMP.
-func (v Variable) ReadsClock() bool { return clock.MatchString(v.Value) }
+// OfUser reports whether it is a user variable, such as @tenant.
+func (v Variable) OfUser() bool {
+	_, ok := ParseName(v.Name)
+	return !ok && strings.Contains(v.Name, "@")
+}
+
+// Varies reports whether a constant value can have another effect when it is set
+// again:
+//
+//   - a function of the time that needs no parentheses, such as CURRENT_TIMESTAMP
+//   - DEFAULT, which is the global value
+//   - an empty literal, which MariaDB takes for NULL under the sql_mode
+//     EMPTY_STRING_IS_NULL; sql_mode itself is empty all the same
+//   - a value that changes only those parts of a variable that it names
+func (v Variable) Varies() bool {
+	switch name := v.BareName(); {
+	case varying.MatchString(v.Value), strings.HasPrefix(name, "optimizer_switch"), strings.HasPrefix(name, "optimizer_trace"):
+		return true
+	default:
+		return strings.TrimSpace(v.Value) == "''" && name != "sql_mode"
+	}
+}
 
 var (
 	constant = regexp.MustCompile(`^\s*('[^'\\]*'|[0-9.]*|[A-Za-z][A-Za-z0-9_-]*)\s*$`)
-	clock    = regexp.MustCompile(`(?i)^\s*(current_|localtime|utc_)`)
+	varying  = regexp.MustCompile(`(?i)^\s*(current_|localtime|utc_|default\s*$)`)
 )
 
 // IsPublic reports whether an error can show the value: a time zone, a mode or a
