@@ -101,13 +101,20 @@ func (g *txGuard) over() {
 	g.watch, g.doubt, g.lost, g.strict, g.marked = watchNothing, nil, nil, false, false
 }
 
-// WatchStrictly is for mysqltx. It makes a statement that commits the transaction
-// of BeginTx a loss, as an error is that rolls it back: what follows is refused,
-// and Commit is an error. It reports whether the guard sees both. If it does not,
-// it changes nothing.
-func (g *txGuard) WatchStrictly() bool {
-	g.strict = g.watch == watchFlags
-	return g.strict
+// WatchStrictly is for mysqltx, right after BEGIN. It makes a statement that commits
+// the transaction of BeginTx a loss, as an error is that rolls it back: what
+// follows is refused, and Commit is an error. It reports whether the guard sees
+// both, on a member of a group too. If it does not, it changes nothing.
+func (g *txGuard) WatchStrictly(ctx context.Context) (bool, error) {
+	if g.watch != watchFlags {
+		return false, nil
+	}
+	member, err := g.inGroup(ctx)
+	if err == nil && member && !g.marked {
+		err = g.mark(ctx)
+	}
+	g.strict = err == nil
+	return g.strict, err
 }
 
 // mayRun is asked before each statement of a transaction. It returns an error if
@@ -246,7 +253,8 @@ func (g *txGuard) committed(query string) {
 // Savepoints from before the loss are not in InnoDB's new transaction. So the guard
 // sets one as soon as a transaction has begun, while it has no lock that could be in
 // anyone's way, and releases it before COMMIT. Those are three round trips for each
-// transaction, so a Connector begins with them at its first SAVEPOINT.
+// transaction, so a Connector begins with them at its first SAVEPOINT, or at the
+// first Run of mysqltx.
 
 // groupMark is the name of the guard's savepoint.
 const groupMark = "mysqlinit_guard"
@@ -283,10 +291,8 @@ func (g *txGuard) checkMark(ctx context.Context) error {
 	return g.lost
 }
 
-// touchGroup runs before a SAVEPOINT in a transaction without a mark, and learns
-// whether there should have been one. If there should, it asks InnoDB at least
-// whether the transaction is lost already.
-func (g *txGuard) touchGroup(ctx context.Context) error {
+// inGroup reports whether the server belongs to a group. It asks once.
+func (g *txGuard) inGroup(ctx context.Context) (bool, error) {
 	m := &g.group
 	if m.learned.Load() == notLearned {
 		_, err := driverconn.QueryRow(ctx, g.conn, txlost.GroupName, 1)
@@ -297,11 +303,19 @@ func (g *txGuard) touchGroup(ctx context.Context) error {
 		case answered: // 1193: the plugin is not there
 			m.learned.Store(noMember)
 		default:
-			return err
+			return false, err
 		}
 	}
-	if m.learned.Load() == noMember {
-		return nil
+	return m.learned.Load() == isMember, nil
+}
+
+// touchGroup runs before a SAVEPOINT in a transaction without a mark, and learns
+// whether there should have been one. If there should, it asks InnoDB at least
+// whether the transaction is lost already.
+func (g *txGuard) touchGroup(ctx context.Context) error {
+	member, err := g.inGroup(ctx)
+	if err != nil || !member {
+		return err
 	}
 	if err := driverconn.Exec(ctx, g.conn, txlost.TouchInnoDB); err != nil {
 		g.failed(err, commitsNothing)

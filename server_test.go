@@ -137,7 +137,7 @@ func refusals(t *testing.T, s *testserver.Server) {
 		return open(t, s.DSN(account, params), opts...).PingContext(t.Context())
 	}
 	wantServerError(t, ping(testserver.App, "binlog=require-row"), 1227, "require-row", "GRANT "+smallestPrivilege(s))
-	wantServerError(t, ping(testserver.App, "binlog_format=ROW"), 1227, "the DSN sets binlog_format", "take binlog_format out")
+	wantServerError(t, ping(testserver.App, "binlog_format=ROW"), 1227, "binlog_format, which the DSN sets", "take binlog_format out")
 	wantServerError(t, ping(testserver.Root, "GLOBAL hostname='x'"), 1238, "refused GLOBAL hostname")
 	wantServerError(t, ping(testserver.App, "sql_log_bin=0"), 1227, "sql_log_bin")
 	wantServerError(t, ping(testserver.Root, "sql_mode=%27BOGUS%27"), 1231, "refused sql_mode", "DSN")

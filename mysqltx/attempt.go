@@ -17,9 +17,8 @@ import (
 // in a new transaction (MySQL 5.6, MariaDB 10.5), and all answer COMMIT with OK.
 //
 // A connection with mysqlinit's guard refuses those statements and the COMMIT, and
-// nothing else is needed. On another connection, and on members of Group Replication,
-// autocommit is off: all servers then begin a new transaction, which can be rolled
-// back. And if the sentinel, a savepoint that is set at the beginning, is gone at the
+// nothing else is needed. On another connection, autocommit is off: all servers then
+// begin a new transaction, which can be rolled back. And if the sentinel, a savepoint that is set at the beginning, is gone at the
 // end, this has happened.
 const sentinel = "mysqltx_sentinel"
 
@@ -80,12 +79,6 @@ func (a *attempt) run(ctx context.Context, fn func(context.Context, *sql.Tx) err
 }
 
 func (a *attempt) begin(ctx context.Context) (err error) {
-	member := false
-	if a.settings.sentinel {
-		if member, err = isGroupMember(ctx, a.db, a.conn); err != nil {
-			return err
-		}
-	}
 	if a.tx, err = a.conn.BeginTx(ctx, &a.opts); err != nil {
 		return err
 	}
@@ -93,20 +86,21 @@ func (a *attempt) begin(ctx context.Context) (err error) {
 	if !a.settings.sentinel {
 		return nil
 	}
-	a.watched = true
-	if !member && watchedByGuard(a.conn) {
-		return nil
+	a.watched, err = watchedByGuard(ctx, a.conn)
+	if a.watched || err != nil {
+		return err
 	}
-	a.contained = true
+	a.watched, a.contained = true, true
 	if _, err = a.tx.ExecContext(ctx, sysvar.AutocommitOff); err != nil {
 		return err
 	}
-	if member {
-		if _, err = a.tx.ExecContext(ctx, txlost.TouchInnoDB); err != nil {
-			return err
-		}
+	member, err := isGroupMember(ctx, a.db, a.tx)
+	if err == nil && member {
+		_, err = a.tx.ExecContext(ctx, txlost.TouchInnoDB)
 	}
-	_, err = a.tx.ExecContext(ctx, "SAVEPOINT "+sentinel)
+	if err == nil {
+		_, err = a.tx.ExecContext(ctx, "SAVEPOINT "+sentinel)
+	}
 	return err
 }
 

@@ -1,6 +1,7 @@
 package mysqltx
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -12,7 +13,9 @@ import (
 )
 
 // guard is a connection of mysqlinit that watches the transactions of BeginTx.
-type guard interface{ WatchStrictly() bool }
+type guard interface {
+	WatchStrictly(ctx context.Context) (bool, error)
+}
 
 // guardIn returns the guard in what Conn.Raw shows, or nil.
 func guardIn(driverConn any) guard {
@@ -30,13 +33,15 @@ func guardIn(driverConn any) guard {
 
 // watchedByGuard asks a connection whether its guard watches the transaction that has
 // just begun. If so, the guard also takes a statement that commits it for a loss.
-func watchedByGuard(conn session) (watched bool) {
-	_ = conn.Raw(func(driverConn any) error {
-		g := guardIn(driverConn)
-		watched = g != nil && g.WatchStrictly()
+func watchedByGuard(ctx context.Context, conn session) (watched bool, err error) {
+	var failed error // apart, because Raw closes the connection for some errors
+	err = conn.Raw(func(driverConn any) error {
+		if g := guardIn(driverConn); g != nil {
+			watched, failed = g.WatchStrictly(ctx)
+		}
 		return nil
 	})
-	return watched
+	return watched, cmp.Or(failed, err)
 }
 
 // isUsable reports whether another statement can be sent on a connection. It is false
@@ -57,14 +62,14 @@ func isUsable(conn session) bool {
 var groupMembers sync.Map
 
 // isGroupMember reports whether a database's servers are members of Group Replication.
-// It asks once.
-func isGroupMember(ctx context.Context, db *sql.DB, conn session) (bool, error) {
+// It asks once, in a transaction that has just begun.
+func isGroupMember(ctx context.Context, db *sql.DB, tx *sql.Tx) (bool, error) {
 	key := weak.Make(db)
 	if member, known := groupMembers.Load(key); known {
 		return member.(bool), nil
 	}
 	var name sql.NullString
-	err := conn.QueryRowContext(ctx, txlost.GroupName).Scan(&name)
+	err := tx.QueryRowContext(ctx, txlost.GroupName).Scan(&name)
 	if err != nil && (!answered(err) || hasServerError(err, mayRunAgain) || connectionLost(err)) {
 		return false, err
 	}

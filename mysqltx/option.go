@@ -85,10 +85,10 @@ func WithReadOnly(on bool) Option {
 // that showed it, the watch notices, and nothing that the function wrote afterwards is
 // committed.
 //
-// On a connection of mysqlinit with guard=true the guard is the watch, and costs nothing.
-// Otherwise, and on members of Group Replication, a savepoint is, the sentinel. It costs
-// four round trips a transaction (five on such members), and Run asks a database once
-// whether its server is one. The sentinel sets autocommit to 0 for the transaction,
+// On a connection of mysqlinit with guard=true the guard is the watch. It costs nothing,
+// and three round trips a transaction on members of Group Replication. Otherwise a
+// savepoint is the watch, the sentinel. It costs four round trips a transaction, and
+// five on such members. Whether a server is one is asked once. The sentinel sets autocommit to 0 for the transaction,
 // and to 1 after it. The latter commits whatever is open in the session. So use
 // WithSentinel(false) or the guard if your sessions need autocommit 0 themselves, and
 // with test drivers that put all connections into one transaction, such as go-txdb.

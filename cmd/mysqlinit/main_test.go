@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
@@ -146,6 +147,7 @@ func TestWorkersFitTheServer(t *testing.T) {
 	if code, stdout, stderr := runRace(t, "-workers=16", "-keys=2", dsn); code != exitOK || !regexp.MustCompile(`\b[67]\sworkers\sinstead\sof\s16`).MatchString(stdout) {
 		t.Errorf("exit code %d, %s%s", code, stdout, stderr)
 	}
+	awaitThreads(t, root, 1) // the server still closes those of the race
 	testserver.Exec(t, root, "SET GLOBAL max_connections = 10", "CREATE USER few@'%' WITH MAX_USER_CONNECTIONS 7", "GRANT ALL ON test.* TO few@'%'")
 	for range 3 {
 		conn, err := root.Conn(t.Context())
@@ -157,9 +159,26 @@ func TestWorkersFitTheServer(t *testing.T) {
 	if code, _, stderr := runRace(t, "-workers=16", "-keys=2", dsn); code != exitError || !strings.Contains(stderr, "free connections, and the race needs 8 or more") {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}
+	awaitThreads(t, root, 4)
 	testserver.Exec(t, root, "SET GLOBAL max_connections = 500")
 	if code, _, stderr := runRace(t, "-workers=16", "-keys=2", s.DSN("few", "")); code != exitError || !strings.Contains(stderr, "7 free connections") {
 		t.Errorf("exit code %d, %s", code, stderr)
+	}
+}
+
+// awaitThreads waits until a server has no more connections than that.
+func awaitThreads(t *testing.T, root *sql.DB, most int) {
+	t.Helper()
+	for {
+		var name string
+		var threads int
+		if err := root.QueryRowContext(t.Context(), "SHOW STATUS LIKE 'Threads_connected'").Scan(&name, &threads); err != nil {
+			t.Fatal(err)
+		}
+		if threads <= most {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
 }
 

@@ -124,7 +124,7 @@ func (c *Config) explainDenied(f *Failure, a attempt) {
 			f.Reason += " (or another variable of the DSN)"
 		}
 	case c.Binlog.Format != "":
-		f.Reason = "the DSN sets binlog_format, which this account is not allowed to set"
+		f.Reason = "this account is not allowed to set binlog_format, which the DSN sets"
 		if len(c.Variables) > 0 {
 			f.Reason += " (or another variable of the DSN)"
 		}
@@ -177,10 +177,11 @@ func (c *Config) initCommandFailed(p Phase, command string, err error) *Failure 
 	if serverErr == nil {
 		return f
 	}
+	f.Reason += ": the server refused it"
 	f.Cure = "correct that initCommand of the DSN (in code WithInitCommand), or take it out"
 	switch number := serverErr.Number; {
 	case number == errParse && !c.Multi && sqltext.HasSeveral(command):
-		f.Reason += ": it is more than one statement"
+		f.Reason = p.Failed() + ": it is more than one statement"
 		f.Cure = "give each statement its own initCommand, or set multiStatements=true in the DSN"
 	case number == errUnknownVariable:
 		f.Cure += "; a statement for MariaDB only can stand in /*M! … */, and one for MySQL only in /*!80000 … */"
