@@ -56,7 +56,7 @@ lint: ent ## Check with gofmt, go vet (also for other systems), staticcheck and 
 	cd internal/tools && $(GO) mod tidy -diff
 
 fuzz: server ## Fuzz DSNs, isolation names, error texts, the guard's recogniser and, on a server, the guard, a minute each
-	@for target in .:FuzzDSN .:FuzzDSNHidesPassword .:FuzzIsolationName .:FuzzInitErrorHidesLiterals .:FuzzGuardMissesNothing ./internal/sqltext:FuzzEffectOf; do \
+	@for target in .:FuzzDSN .:FuzzDSNHidesPassword .:FuzzIsolationName .:FuzzInitErrorHidesLiterals .:FuzzInitErrorHidesSecretVariables .:FuzzGuardMissesNothing ./internal/sqltext:FuzzEffectOf; do \
 		$(GO) test -run='^$$' -fuzz="^$${target#*:}\$$" -fuzztime=60s -fuzzminimizetime=100x "$${target%:*}" || exit 1; done
 
 bench: server mysql ## Measure everything in docs/performance.md and write it (10 minutes; the machine should be idle)

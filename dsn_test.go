@@ -129,6 +129,15 @@ func TestValuesMayReadOurVariables(t *testing.T) {
 	}
 }
 
+// A user variable can have any name, and none is a misspelling.
+func TestDSNLeavesUserVariablesAlone(t *testing.T) {
+	for _, key := range []string{"@guard", "@verify", "@Isolation", "@`my-tenant`", "@'my tenant'"} {
+		if _, got, err := parseDSN("/?" + key + "=1"); err != nil || len(got.variables) != 1 {
+			t.Errorf("%s: got %v, %v", key, got.variables, err)
+		}
+	}
+}
+
 func TestDSNLeavesRealVariablesAlone(t *testing.T) {
 	_, got, err := parseDSN("/?max_allowed_packet=1&time_zone=%27UTC%27&connect_timeout=5&@x=1&NAMES=2&time_zone=%27%2B01:00%27&novalue")
 	if err != nil {

@@ -772,3 +772,74 @@ func TestPrepareAndExecIfThereIsNoExecer(t *testing.T) {
 		t.Errorf("prepared %q", conn.prepared)
 	}
 }
+
+// MySQL takes the whole of /*M! … */ for a comment, and answers that there is no
+// statement.
+func TestAnInitCommandForAnotherServerIsNothingToDo(t *testing.T) {
+	for command, fails := range map[string]bool{
+		"/*M! SET SESSION wsrep_sync_wait = 7 */":             false,
+		"/*M! SET SESSION wsrep_sync_wait = 7 */; ":           false,
+		"/*M! SET SESSION wsrep_sync_wait = 7 */; SET @x = 1": true, // which was not run
+	} {
+		conn := &scriptedConn{answer: func(query string) error {
+			if query == command {
+				return serverError(1065, "Query was empty")
+			}
+			return nil
+		}}
+		text, _ := conn.prepare(testSession(running(command, "SET @y = 1")))
+		if (text != "") != fails || !fails && conn.sent[len(conn.sent)-1] != "SET @y = 1" {
+			t.Errorf("%s: %q, sent %q", command, text, conn.sent)
+		}
+	}
+}
+
+// The name of the isolation variable is logged only if the SET proves it.
+func TestOnlyAProvenNameIsLogged(t *testing.T) {
+	for _, test := range []struct {
+		isolation session.Isolation
+		logged    bool
+	}{
+		{session.Isolation{}, false},
+		{session.Isolation{Level: sql.LevelSerializable}, true},
+	} {
+		var log strings.Builder
+		s := testSession(at(test.isolation), setting("sql_mode", "IF(@@transaction_isolation = 'SERIALIZABLE', 'ANSI', '')"),
+			func(c *session.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+		conn := &scriptedConn{answer: func(string) error { return nil }}
+		if text, _ := conn.prepare(s); text != "" || strings.Contains(log.String(), "isolationVariable") != test.logged {
+			t.Errorf("%+v: %s, logged %s", test.isolation, text, &log)
+		}
+	}
+}
+
+// A level or a format that the user wrote is the user's, whatever the server calls
+// its variable.
+func TestAWrongLevelOrFormatIsTheUsers(t *testing.T) {
+	for _, test := range []struct {
+		about  string
+		change func(*session.Config)
+		answer error
+		wants  []string
+	}{
+		{"a level that is none", at(session.Isolation{Expr: "'COMMITTED'"}), serverError(1231, "Variable 'tx_isolation' can't be set to the value of 'COMMITTED'"),
+			[]string{"refused transaction_isolation (or tx_isolation)", "'COMMITTED'", "write isolation="}},
+		{"a level with a quote too many", at(session.Isolation{Expr: "'READ-COMMITTED's"}), serverError(1064, "You have an error near 's'"),
+			[]string{"value of transaction_isolation (or tx_isolation)", "write isolation="}},
+		{"a format that is none", with(session.Binlog{Format: "'ROWS'"}), serverError(1231, "Variable 'binlog_format' can't be set to the value of 'ROWS'"),
+			[]string{"refused binlog_format", "'ROWS'", "manual"}},
+	} {
+		conn := &scriptedConn{answer: func(query string) error {
+			if err := mariadb1011.as(true)(query); err != nil {
+				return err
+			}
+			return test.answer
+		}}
+		text, _ := conn.prepare(testSession(test.change))
+		for _, want := range test.wants {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: %q lacks %q", test.about, text, want)
+			}
+		}
+	}
+}
