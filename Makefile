@@ -30,7 +30,7 @@ matrix: ## Run the conformance suite and failovers on nine deployments, into doc
 	cd integration/matrix && $(GO) test $(RACE) -tags=matrix -count=1 -timeout=20m -update ../../docs/servers.md
 
 SOAK = 2m
-faults: server mysql ## Break connections at every byte, connections and transactions in random order, and soak a pool; figures into docs/reliability.md (15 minutes)
+faults: server mysql ## Break connections at every byte, connections and transactions in random order, and soak a pool; figures into docs/reliability.md (20 minutes)
 	@binary=$$(mktemp) && cd integration/faults && $(GO) test $(RACE) -c -o $$binary . && \
 	{ $$binary -test.timeout=2h -every=1 -checkouts=100000 -transactions=100000 -callers=200 -soak=$(SOAK) -update ../../docs/reliability.md; code=$$?; rm $$binary; exit $$code; }
 

@@ -24,7 +24,7 @@ func (l library[DB]) guard(t *testing.T, open func(dsn string) (DB, error)) {
 	for _, s := range servers {
 		t.Run(s.name, func(t *testing.T) {
 			t.Run("off", func(t *testing.T) {
-				after, commit, rows := l.swallow(t, s, open, "", false)
+				rows, after, commit := l.swallow(t, s, open, "", false)
 				if after != nil || commit != nil || rows != "after" {
 					t.Errorf("the insert after the deadlock: %v, the commit: %v, committed: %q; the hazard is not there", after, commit, rows)
 				}
@@ -34,7 +34,7 @@ func (l library[DB]) guard(t *testing.T, open func(dsn string) (DB, error)) {
 					continue
 				}
 				t.Run(name, func(t *testing.T) {
-					after, commit, rows := l.swallow(t, s, open, "?guard=true", nest)
+					rows, after, commit := l.swallow(t, s, open, "?guard=true", nest)
 					for what, err := range map[string]error{"the insert after the deadlock": after, "the commit": commit} {
 						if !errors.Is(err, mysqlinit.ErrTransactionLost) || number(err) != errDeadlock {
 							t.Errorf("%s: got %v, want ErrTransactionLost with error 1213 in it", what, err)
@@ -61,9 +61,9 @@ func (l library[DB]) beginAndCommit(ctx context.Context, db DB, fn func(transact
 }
 
 // swallow runs a transaction that inserts a row, meets a deadlock and ignores its error,
-// and inserts another row. It returns the errors of that insert and of the transaction,
-// and which of the rows are committed. With nest, the deadlock is in a nested transaction.
-func (l library[DB]) swallow(t *testing.T, s *server, open func(dsn string) (DB, error), params string, nest bool) (after, commit error, rows string) {
+// and inserts another row. It returns which of the rows are committed, and the errors of the
+// second insert and of the transaction. With nest, the deadlock is in a nested transaction.
+func (l library[DB]) swallow(t *testing.T, s *server, open func(dsn string) (DB, error), params string, nest bool) (rows string, after, commit error) {
 	database := s.database(t)
 	db, err := open(s.dsn(database) + params)
 	if err != nil {
@@ -93,7 +93,7 @@ func (l library[DB]) swallow(t *testing.T, s *server, open func(dsn string) (DB,
 		after = tx.insert("after")
 		return nil
 	})
-	return after, commit, s.value(t, "SELECT COALESCE(GROUP_CONCAT(name), '') FROM "+database+".names WHERE name IN ('before', 'after')")
+	return s.value(t, "SELECT COALESCE(GROUP_CONCAT(name), '') FROM "+database+".names WHERE name IN ('before', 'after')"), after, commit
 }
 
 // deadlock has a transaction that has inserted the row theirs insert another, in a
