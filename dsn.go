@@ -247,7 +247,7 @@ func dsnOfURL(text string) string {
 		return ""
 	}
 	u, err := url.Parse(text)
-	if err != nil || u.User == nil || u.Hostname() == "" || strings.ContainsAny(strings.TrimPrefix(u.Path, "/"), "/@:") {
+	if err != nil || u.User == nil || u.Hostname() == "" || strings.ContainsAny(strings.TrimPrefix(u.Path, "/"), "/@:") || strings.Contains(u.RawQuery+u.Fragment, "@") {
 		// Its parts are not certain: what seems to be a name can be a part of the password.
 		return "want user:password@tcp(host:3306)/database?key=value"
 	}

@@ -250,6 +250,8 @@ func TestAURLIsAnsweredWithItsDSN(t *testing.T) {
 		"mariadb://app:hunter2@[::1]:3306/":  "app:PASSWORD@tcp([::1]:3306)/, ",
 		"mysql2://app:hun/ter2@db:3306/shop": "user:password@tcp(host:3306)/database",
 		"MySQL://app:12/hunter2@db/shop":     "user:password@tcp(host:3306)/database",
+		"mysql://app:1@hunter2?x@db/shop":    "user:password@tcp(host:3306)/database",
+		"mysql://app:1@hunter2#x@db/shop":    "user:password@tcp(host:3306)/database",
 	} {
 		_, err := Open(url)
 		if err == nil || !strings.Contains(err.Error(), "it is a URL; want "+want) {
@@ -431,6 +433,9 @@ func FuzzDSNHidesPassword(f *testing.F) {
 		dsn := "app:" + before + secret + after + tails[int(tail)%len(tails)]
 		if tail >= 128 {
 			dsn = "mysql://" + dsn
+			if strings.Contains(before, "@") && !strings.Contains(tails[int(tail)%len(tails)], "@") {
+				t.Skip() // a URL whose host is the secret
+			}
 		}
 		head, _ := splitDSN(dsn)
 		if _, err := tryParse(head); err == nil && !strings.Contains(head, secret) {
