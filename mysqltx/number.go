@@ -21,6 +21,7 @@ const (
 	errWSREPNotReady    = 1047 // a Galera node outside the primary component
 	errShutdown         = 1053
 	errDuplicateEntry   = 1062
+	errUnknown          = 1105 // ER_UNKNOWN_ERROR: vtgate does not know the statement
 	errDuringCommit     = 1180
 	errNotRolledBack    = 1196 // a warning: a table without transactions was changed
 	errLogCacheFull     = 1197 // max_binlog_cache_size
