@@ -85,7 +85,8 @@ func WithBinlog(policy BinlogPolicy) Option {
 // use, after the session's variables are set. It is repeatable; the commands run
 // in order, one round trip each. A command is one statement and is never split
 // on ';'. A command whose effect would end with the next transaction, such as
-// SET TRANSACTION, is an error.
+// SET TRANSACTION, is an error. One for MariaDB only can stand in a comment that
+// MySQL skips: /*M! SET SESSION wsrep_sync_wait=7 */.
 func WithInitCommand(statement string) Option {
 	return func(s *settings) error {
 		if err := checkInitCommand(statement); err != nil {
