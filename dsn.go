@@ -98,8 +98,8 @@ func (p *params) addOurs(key, value string, set func(*settings, string) error) e
 	return p.agree(key, before)
 }
 
-// refuseKey returns an error for a key that is no system variable, whose cure is
-// known before any server is asked.
+// refuseKey returns an error for a key that cannot be a system variable: the cure
+// is known before any server is asked.
 func refuseKey(key string, name sysvar.Name) error {
 	if driverOwns(key) { // it reads its keys in DSNs only
 		return fmt.Errorf("mysqlinit: key %q of Config.Params: it is a key of DSNs: set it with the Config's field or option of that name", key)

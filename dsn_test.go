@@ -59,6 +59,21 @@ func TestDSNKeys(t *testing.T) {
 	}
 }
 
+// wantOpenError opens a DSN with these parameters, and wants each text in the error.
+func wantOpenError(t *testing.T, query string, wants []string) {
+	t.Helper()
+	_, err := (&Driver{}).OpenConnector("u:secret@tcp(h:1)/db?" + query)
+	if err == nil {
+		t.Errorf("%s: no error", query)
+		return
+	}
+	for _, want := range wants {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %q lacks %q", query, err, want)
+		}
+	}
+}
+
 func TestDSNErrorsNameTheKeyAndTheCure(t *testing.T) {
 	for query, wants := range map[string][]string{
 		"isolation=chaos":                       {`"isolation"`, "repeatable-read", "server"},
@@ -103,16 +118,7 @@ func TestDSNErrorsNameTheKeyAndTheCure(t *testing.T) {
 		"initCommand=SET+@a=1;+SET+TRANSACTION+READ+ONLY":                                                {"next transaction"},
 		"time_zone=%27%2B00:00%27,tx_isolation=%27SERIALIZABLE%27":                                       {`"time_zone"`, "tx_isolation"},
 	} {
-		_, err := (&Driver{}).OpenConnector("u:secret@tcp(h:1)/db?" + query)
-		if err == nil {
-			t.Errorf("%s: no error", query)
-			continue
-		}
-		for _, want := range wants {
-			if !strings.Contains(err.Error(), want) {
-				t.Errorf("%s: %q lacks %q", query, err, want)
-			}
-		}
+		wantOpenError(t, query, wants)
 	}
 	for _, query := range []string{"binlog_format=STATEMENT", "binlog_format='statement'&isolation=read-uncommitted"} {
 		if _, err := (&Driver{}).OpenConnector("/?" + query); err == nil || !strings.Contains(err.Error(), "1665") {
@@ -233,16 +239,7 @@ func TestKeysThatNoServerIsAskedAbout(t *testing.T) {
 		"sql_mode=":                       {`"sql_mode"`, "empty value", "%27%27"},
 		"sql_mode=+":                      {`"sql_mode"`, "empty value"},
 	} {
-		_, err := (&Driver{}).OpenConnector("u:secret@tcp(h:1)/db?" + query)
-		if err == nil {
-			t.Errorf("%s: no error", query)
-			continue
-		}
-		for _, want := range wants {
-			if !strings.Contains(err.Error(), want) {
-				t.Errorf("%s: %q lacks %q", query, err, want)
-			}
-		}
+		wantOpenError(t, query, wants)
 	}
 }
 

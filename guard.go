@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/mysqlinit/mysqlinit/internal/driverconn"
 	"github.com/mysqlinit/mysqlinit/internal/session"
 	"github.com/mysqlinit/mysqlinit/internal/sqltext"
 	"github.com/mysqlinit/mysqlinit/internal/sysvar"
@@ -270,21 +271,29 @@ func (c *guardedConn) QueryContext(ctx context.Context, query string, args []dri
 }
 
 func (c *guardedConn) Prepare(query string) (driver.Stmt, error) {
-	if err := c.mayRun(context.Background(), ""); err != nil {
-		return nil, err
-	}
-	c.noticePrepared(context.Background(), query)
-	stmt, err := c.connMethods.Prepare(query)
-	return c.prepared(query, stmt, err)
+	return c.PrepareContext(context.Background(), query)
 }
 
-func (c *guardedConn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+func (c *guardedConn) PrepareContext(ctx context.Context, query string) (_ driver.Stmt, err error) {
 	if err := c.mayRun(ctx, ""); err != nil {
 		return nil, err
 	}
 	c.noticePrepared(ctx, query)
+	// If PREPARE is killed, MySQL 9.7 can answer with an OK that is too short, and the
+	// driver panics. database/sql would then keep a sql.Conn locked for ever.
+	defer c.closeMalformed(&err)
+	defer driverconn.RecoverMalformed(&err)
 	stmt, err := c.connMethods.PrepareContext(ctx, query)
 	return c.prepared(query, stmt, err)
+}
+
+// closeMalformed closes the connection after an answer that the driver did not
+// understand: what comes next on it is not known.
+func (c *guardedConn) closeMalformed(err *error) {
+	if errors.Is(*err, driverconn.ErrMalformed) {
+		c.discard = true
+		c.connMethods.Close()
+	}
 }
 
 func (c *guardedConn) prepared(query string, stmt driver.Stmt, err error) (driver.Stmt, error) {

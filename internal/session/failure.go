@@ -6,8 +6,8 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// Failure is why a session could not be prepared. It is no error itself: the
-// Statement and Err can hold what must not be shown.
+// Failure is why a session could not be prepared. It is not an error itself,
+// because Statement and Err can hold what must not be shown.
 type Failure struct {
 	Statement string   // the one that failed, as it was sent
 	Public    []string // literals in it that are no secrets

@@ -104,7 +104,7 @@ func (t token) unquoted() string {
 	return strings.TrimSuffix(t.text[1:], t.text[:1])
 }
 
-// isPublic reports whether a literal is no secret.
+// isPublic reports whether an error can show a literal.
 func isPublic(t token, public []string) bool {
 	if slices.Contains(public, t.unquoted()) {
 		return true

@@ -89,8 +89,8 @@ func (n Name) OfSession() bool {
 
 var nameForms = regexp.MustCompile("(?i)^\\s*(@@\\s*)?(?:(session|local|global|persist|persist_only)(?:\\s+|\\s*\\.\\s*))?`?([a-z_][a-z0-9_$.]*)`?\\s*$")
 
-// ParseName takes a spelling apart. It is false for a text that is no system
-// variable's name, such as that of a user variable.
+// ParseName takes a spelling apart. It is false for a text that is not a
+// system variable's name, such as that of a user variable.
 func ParseName(spelling string) (name Name, ok bool) {
 	match := nameForms.FindStringSubmatch(spelling)
 	if match == nil {
