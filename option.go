@@ -86,7 +86,9 @@ func WithBinlog(policy BinlogPolicy) Option {
 // in order, one round trip each. A command is one statement and is never split
 // on ';'. If a transaction is open after them, because autocommit is off or the
 // server's init_connect has begun one, it is committed. A command whose effect
-// would end with the next transaction, such as SET TRANSACTION, is an error.
+// would end with the next transaction, such as SET TRANSACTION, is an error. A
+// command for MariaDB only can stand in a comment that MySQL skips: /*M! SET
+// SESSION wsrep_sync_wait=7 */.
 func WithInitCommand(statement string) Option {
 	return func(s *settings) error {
 		if err := checkInitCommand(statement); err != nil {
