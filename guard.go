@@ -279,8 +279,8 @@ func (c *guardedConn) PrepareContext(ctx context.Context, query string) (_ drive
 		return nil, err
 	}
 	c.noticePrepared(ctx, query)
-	// If PREPARE is killed, MySQL 9.7 can answer with an OK that is too short, and the
-	// driver panics. database/sql would then keep a sql.Conn locked for ever.
+	// The driver panics on an OK that is too short, which was seen in long runs with
+	// KILL on MySQL 9.7. database/sql would then keep a sql.Conn locked for ever.
 	defer c.closeMalformed(&err)
 	defer driverconn.RecoverMalformed(&err)
 	stmt, err := c.connMethods.PrepareContext(ctx, query)

@@ -163,9 +163,8 @@ func WithVerify(on bool) Option {
 // A parent that has a guard of its own, even inside a wrapper, is an error: give
 // the guard to Wrap instead.
 //
-// If the MySQL driver panics on the answer to a PREPARE, as it does on what MySQL
-// 9.7 can send when that is killed, the guard returns an error and closes the
-// connection.
+// If the MySQL driver panics on the answer to a PREPARE, the guard returns an
+// error and closes the connection.
 func WithGuard(on bool) Option {
 	return func(s *settings) error {
 		s.guard = given(on)
