@@ -31,9 +31,14 @@ func isNamed(quoted, variable string) bool {
 	return sysvar.Variable{Name: strings.TrimSpace(quoted)}.BareName() == variable
 }
 
+// longestRead bounds, in bytes, what is read of a message. Servers cut theirs at
+// 512; what claims to be one can send 16 MB.
+const longestRead = 4096
+
 // quotedTexts returns what a message quotes, in order. A quote that nothing
 // closes is an apostrophe.
 func quotedTexts(message string) []string {
+	message = message[:min(len(message), longestRead)]
 	var texts []string
 	for {
 		open := strings.IndexAny(message, "'`\"")

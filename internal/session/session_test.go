@@ -547,6 +547,26 @@ func TestSeveralStatementsInOneInitCommand(t *testing.T) {
 	}
 }
 
+// A message can be as long as a packet. Nobody waits until all of its names are
+// compared.
+func TestOnlyTheBeginningOfAMessageIsRead(t *testing.T) {
+	message := strings.Repeat("'a' ", 1<<20)
+	conn := &scriptedConn{answer: func(string) error { return serverError(1193, "%s", message) }}
+	done := make(chan string, 1)
+	go func() {
+		text, _ := conn.prepare(testSession(setting("b", "1"), setting("c", "2"), setting("d", "3")))
+		done <- text
+	}()
+	select {
+	case text := <-done:
+		if text == "" {
+			t.Error("no failure")
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("reading the message took longer than 20 s")
+	}
+}
+
 func TestTranslatedMessagesAreUnderstood(t *testing.T) {
 	conn := &scriptedConn{answer: func(query string) error {
 		if strings.Contains(query, "transaction_isolation") {
