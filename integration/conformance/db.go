@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 
@@ -75,10 +76,12 @@ func table(t *testing.T, db *sql.DB, name, columns string) string {
 	return name
 }
 
-// execAfter runs statements after the test.
+// execAfter runs statements after the test. If the test has left locks behind, they fail.
 func execAfter(t *testing.T, db *sql.DB, statements ...string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
+	defer cancel()
 	for _, statement := range statements {
-		if _, err := db.ExecContext(context.WithoutCancel(t.Context()), statement); err != nil {
+		if _, err := db.ExecContext(ctx, statement); err != nil {
 			t.Error(statement, err)
 		}
 	}
