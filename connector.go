@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/ngrok/sqlmw"
@@ -23,8 +22,8 @@ type Connector struct {
 	origin       origin // of parent
 	driver       *Driver
 	session      *session.Session
-	timeout      time.Duration // bounds connecting and preparing; 0 means no bound
-	guard        *guard        // nil without WithGuard
+	limit        *timeLimit // of connecting and preparing
+	guard        *guard     // nil without WithGuard
 	interceptors []sqlmw.Interceptor
 }
 
@@ -119,11 +118,11 @@ func (d *Driver) connector(parent driver.Connector, ours params) (*Connector, er
 		origin:       ours.origin,
 		driver:       d,
 		session:      session.New(sessionConfig(s, ours)),
-		timeout:      s.connectTimeoutOver(ours.dialTimeout),
+		limit:        &timeLimit{timeout: s.connectTimeoutOver(ours.dialTimeout)},
 		interceptors: s.interceptors,
 	}
 	if s.guard.value {
-		c.guard = newGuard(c.session, c.timeout, ours)
+		c.guard = newGuard(c.session, c.limit, ours)
 	}
 	return c, nil
 }
@@ -176,7 +175,7 @@ func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 
 // connectPrepared is Connect without the interceptors.
 func (c *Connector) connectPrepared(ctx context.Context) (driver.Conn, error) {
-	limited, cancel := bounded(ctx, c.timeout)
+	limited, cancel := c.limit.on(ctx)
 	defer cancel()
 	var conn driver.Conn
 	var err error
@@ -193,7 +192,7 @@ func (c *Connector) connectPrepared(ctx context.Context) (driver.Conn, error) {
 		if err := ended(ctx); err != nil {
 			return nil, err
 		}
-		return nil, &timeoutError{after: c.timeout, phase: p.Phase()}
+		return nil, &timeoutError{after: c.limit.timeout, phase: p.Phase()}
 	}
 	return nil, err
 }

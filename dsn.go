@@ -71,13 +71,13 @@ func (p *params) add(key, value string) error {
 	}
 	name, ok := sysvar.ParseName(key)
 	if !ok {
-		name.Bare = strings.ToLower(key)
+		name.Bare = key
 	}
 	if err := refuseKey(key, name); err != nil {
 		return err
 	}
 	if strings.TrimSpace(value) == "" {
-		return fmt.Errorf("mysqlinit: DSN key %q has an empty value, which is no SQL: write %%27%%27 for an empty text, or take the key out", key)
+		return fmt.Errorf("mysqlinit: DSN key %q has an empty value, which is not SQL: write %%27%%27 for an empty text, or take the key out", key)
 	}
 	return p.addVariable(sysvar.Variable{Name: key, Value: value}, name)
 }
@@ -98,8 +98,8 @@ func (p *params) addOurs(key, value string, set func(*settings, string) error) e
 	return p.agree(key, before)
 }
 
-// refuseKey returns an error for a key that is no system variable, whose cure is
-// known before any server is asked.
+// refuseKey returns an error for a key that cannot be a system variable: the cure
+// is known before any server is asked.
 func refuseKey(key string, name sysvar.Name) error {
 	if driverOwns(key) { // it reads its keys in DSNs only
 		return fmt.Errorf("mysqlinit: key %q of Config.Params: it is a key of DSNs: set it with the Config's field or option of that name", key)
@@ -107,17 +107,23 @@ func refuseKey(key string, name sysvar.Name) error {
 	if right := rightSpelling(name.Bare); right != "" {
 		return fmt.Errorf("mysqlinit: unknown DSN key %q: write %s", key, right)
 	}
+	reason := "unknown DSN key %q: no system variable has such a name; take it out, or give it to the program that it is for"
 	switch {
 	case variableKey.MatchString(key):
 		return nil
 	case strings.HasPrefix(key, "amp;"):
-		return fmt.Errorf("mysqlinit: DSN key %q: the DSN has &amp; in place of &", key)
+		reason = "DSN key %q: the DSN has &amp; between two keys: write & alone"
+	case strings.HasPrefix(key, "ssl-"):
+		reason = "unknown DSN key %q: write tls=true, or tls with the name of a config that mysql.RegisterTLSConfig has registered"
+	case strings.Contains(key, "%"):
+		reason = "unknown DSN key %q: only values are unescaped: write the key as it is, without %%"
 	}
-	return fmt.Errorf("mysqlinit: unknown DSN key %q: no system variable has such a name; take it out, or give it to the program that it is for", key)
+	return fmt.Errorf("mysqlinit: "+reason, key)
 }
 
-// variableKey matches what can stand before the '=' of a SET.
-var variableKey = regexp.MustCompile("^[\\pL\\pN_$.@`'\"\\s]+$")
+// variableKey matches what can stand before the '=' of a SET. In quotes, a user
+// variable can have any name.
+var variableKey = regexp.MustCompile("^([\\pL\\pN_$.@\\s]|`[^`]*`|'[^']*'|\"[^\"]*\")+$")
 
 // addVariable takes a system variable. The two that we set ourselves are choices
 // of our settings.
@@ -193,6 +199,9 @@ func parseDSN(dsn string) (*mysql.Config, params, error) {
 		if cure := dsnOfURL(dsn); cure != "" {
 			return nil, params{}, errors.New("mysqlinit: invalid DSN: it is a URL; " + cure)
 		}
+		if key := keyWithSlash(dsn); key != "" {
+			return nil, params{}, fmt.Errorf("mysqlinit: invalid DSN: the value of %s has a '/', at which the driver splits a DSN: write %%2F", key)
+		}
 		return nil, params{}, err // what seems to be a key can be a part of the password
 	}
 	var rest []string
@@ -213,7 +222,7 @@ func parseDSN(dsn string) (*mysql.Config, params, error) {
 		}
 		value, err := url.QueryUnescape(escaped)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("mysqlinit: DSN key %q: its value is not query-escaped (url.QueryEscape): a %% must be written %%25", key))
+			errs = append(errs, fmt.Errorf("mysqlinit: DSN key %q: its value is not query-escaped: write %%25 for a %% (url.QueryEscape does)", key))
 			continue
 		}
 		errs = append(errs, ours.add(key, value))
@@ -234,11 +243,11 @@ func parseDSN(dsn string) (*mysql.Config, params, error) {
 // "" if the text is no URL of a database.
 func dsnOfURL(text string) string {
 	scheme, _, ok := strings.Cut(text, "://")
-	if !ok || !slices.Contains([]string{"mysql", "mariadb", "mysql2", "mysql+pymysql"}, strings.ToLower(scheme)) {
+	if !ok || !slices.Contains([]string{"mysql", "mariadb", "mysql2", "mysql+pymysql", "jdbc:mysql", "jdbc:mariadb"}, strings.ToLower(scheme)) {
 		return ""
 	}
 	u, err := url.Parse(text)
-	if err != nil || u.User == nil || u.Hostname() == "" || strings.ContainsAny(strings.TrimPrefix(u.Path, "/"), "/@:") {
+	if err != nil || u.User == nil || u.Hostname() == "" || strings.ContainsAny(strings.TrimPrefix(u.Path, "/"), "/@:") || strings.Contains(u.RawQuery+u.Fragment, "@") {
 		// Its parts are not certain: what seems to be a name can be a part of the password.
 		return "want user:password@tcp(host:3306)/database?key=value"
 	}
@@ -248,6 +257,18 @@ func dsnOfURL(text string) string {
 	}
 	port := cmp.Or(u.Port(), "3306")
 	return "want " + user + "@tcp(" + net.JoinHostPort(u.Hostname(), port) + ")" + cmp.Or(u.Path, "/") + ", and after it ?key=value"
+}
+
+// keyWithSlash returns the key in whose value the last '/' of a DSN stands. It
+// returns only keys of a fixed list, because what seems to be a key can be a part
+// of the password.
+func keyWithSlash(dsn string) string {
+	before := dsn[:max(0, strings.LastIndexByte(dsn, '/'))]
+	key, _, _ := strings.Cut(before[strings.LastIndexAny(before, "?&")+1:], "=")
+	if ourKeys[key] != nil || driverSpellings()[key] || key == "time_zone" || key == "ssl-ca" {
+		return key
+	}
+	return ""
 }
 
 // splitDSN splits a DSN where the driver does: at the first '?' after the last
@@ -279,11 +300,13 @@ func parseDriverDSN(dsn string, query []string) (*mysql.Config, error) {
 			return nil, fmt.Errorf("mysqlinit: DSN key %q: %s", key, driverWants(key))
 		}
 	}
-	// The driver's errors of this form are fixed texts.
+	reason := "the part before its '?' is malformed"
 	if text, ok := strings.CutPrefix(err.Error(), "invalid DSN: "); ok {
-		return nil, fmt.Errorf("mysqlinit: invalid DSN: %s; want user:password@net(address)/database?key=value, with a '/' in a value written %%2F", text)
+		reason = strings.TrimSuffix(text, "?") // a fixed text
+	} else if strings.HasPrefix(err.Error(), "default addr for network ") {
+		reason = "the address is not written as tcp(host:3306) or unix(/path/of/socket)"
 	}
-	return nil, errors.New("mysqlinit: invalid DSN: the part before its parameters is malformed; want user:password@net(address)/database?key=value, with a '/' or '%' in the database's name escaped (url.PathEscape), and a '/' in a value written %2F")
+	return nil, errors.New("mysqlinit: invalid DSN: " + reason + "; want user:password@tcp(host:3306)/database?key=value, with %2F for a '/' in a value, and %2F and %25 for '/' and '%' in the database's name")
 }
 
 // takeParams removes our keys from the Params of a private copy of a Config. The

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/mysqlinit/mysqlinit/internal/session"
+	"github.com/mysqlinit/mysqlinit/internal/sysvar"
 )
 
 func TestInitErrorSaysWhatWhyAndCure(t *testing.T) {
@@ -97,7 +99,11 @@ var literalForms = []func(text string) string{
 
 func hides(t *testing.T, statement string, cause error) {
 	t.Helper()
-	text := failureOf(statement, "it failed", "", cause).Error()
+	hidesIn(t, failureOf(statement, "it failed", "", cause).Error(), statement, cause)
+}
+
+func hidesIn(t *testing.T, text, statement string, cause error) {
+	t.Helper()
 	// The latter is the former in hexadecimal.
 	if lower := strings.ToLower(text); strings.Contains(lower, "hunter2") || strings.Contains(lower, "68756e74657232") {
 		t.Errorf("%q with %q: %s", statement, cause, text)
@@ -138,4 +144,68 @@ func FuzzInitErrorHidesLiterals(f *testing.F) {
 		hides(t, statement, errors.New("broken pipe while sending "+statement))
 		hides(t, statement, fmt.Errorf("cannot send %q", literal))
 	})
+}
+
+// FuzzInitErrorHidesSecretVariables does the same with a DSN's variables. Some of
+// their values are shown, but not that of a user variable, or of one whose name
+// sounds like a secret.
+func FuzzInitErrorHidesSecretVariables(f *testing.F) {
+	for form := range literalForms {
+		for number := range secretVariableErrors {
+			f.Add("", uint16(100), uint16(50), uint8(form), uint8(number))
+			f.Add("'+01:00' it's \\ \"quoted\"", uint16(60), uint16(200), uint8(form), uint8(number))
+		}
+	}
+	f.Fuzz(func(t *testing.T, rest string, from, length uint16, form, number uint8) {
+		const secret = "hunter2"
+		literal := literalForms[int(form)%len(literalForms)](secret + rest)
+		for _, hidden := range []sysvar.Variable{
+			{Name: "@tenant", Value: literal}, {Name: " @`my tenant`", Value: "CONCAT(" + literal + ", 'x')"},
+			{Name: "session.api_key", Value: literal}, {Name: "PASSWORD", Value: literal}, {Name: "vault_token", Value: "IF(1, " + literal + ", '')"},
+			{Name: "sql_mode", Value: "'ANSI', @tenant = " + literal}, {Name: "sql_mode", Value: "'ANSI', PASSWORD = " + literal}, {Name: "sql_mode", Value: "(@tenant := " + literal + ")"},
+		} {
+			s := session.New(session.Config{
+				Variables: []sysvar.Variable{{Name: "time_zone", Value: "'+01:00'"}, hidden, {Name: "lock_wait_timeout", Value: "60"}},
+				Logger:    slog.New(slog.DiscardHandler),
+			})
+			conn := new(troubledConn)
+			if _, failure := s.Prepare(t.Context(), conn, new(session.Progress)); failure != nil {
+				t.Fatal(failure.Err)
+			}
+			statement := conn.sent[0]
+			near := statement[min(int(from), len(statement)-1):]
+			for _, message := range []string{
+				"near '" + near + "' at line 1",
+				"Variable 'time_zone' can't be set to the value of '" + secret + rest + "'",
+				"Variable 'time_zone' can't be set to the value of '+01:00', near '" + near + "'",
+				"Unknown system variable '" + hidden.Name + " = " + literal + "'",
+				"the value of " + literal,
+			} {
+				for _, message := range []string{message, message[:min(int(length), len(message))]} {
+					cause := &mysql.MySQLError{Number: secretVariableErrors[int(number)%len(secretVariableErrors)], Message: message}
+					conn.exec = cause
+					_, failure := s.Prepare(t.Context(), conn, new(session.Progress))
+					hidesIn(t, initError(failure).Error(), statement, cause)
+				}
+			}
+		}
+	})
+}
+
+// secretVariableErrors are the errors whose texts name a variable or its value.
+var secretVariableErrors = []uint16{1054, 1064, 1193, 1210, 1227, 1229, 1231, 1232, 1238, 1298, 1621, 9999}
+
+func TestInitErrorShowsWhatTheServerSaw(t *testing.T) {
+	s := session.New(session.Config{
+		Variables: []sysvar.Variable{{Name: "@pin", Value: "1234"}, {Name: "time_zone", Value: "' 08:00'"}, {Name: "wait_timeout", Value: "1234"}, {Name: "lock_wait_timeout", Value: "60"}},
+		Logger:    slog.New(slog.DiscardHandler),
+	})
+	conn := &troubledConn{exec: &mysql.MySQLError{Number: 1298, Message: "Unknown or incorrect time zone: ' 08:00'"}}
+	_, failure := s.Prepare(t.Context(), conn, new(session.Progress))
+	// A number that is also in a secret value is secret.
+	const want = "mysqlinit: the server refused time_zone, which the DSN sets: it does not take ' 08:00'. Cure: in a DSN a '+' stands for a space: write %2B. " +
+		"Answer: Error 1298: Unknown or incorrect time zone: ' 08:00'. Statement: SET @pin = ?, time_zone = ' 08:00', wait_timeout = ?, lock_wait_timeout = 60"
+	if got := initError(failure).Error(); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
 }

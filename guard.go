@@ -8,8 +8,8 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"time"
 
+	"github.com/mysqlinit/mysqlinit/internal/driverconn"
 	"github.com/mysqlinit/mysqlinit/internal/session"
 	"github.com/mysqlinit/mysqlinit/internal/sqltext"
 	"github.com/mysqlinit/mysqlinit/internal/sysvar"
@@ -18,17 +18,17 @@ import (
 // guard is what all guarded connections of a Connector share.
 type guard struct {
 	session          *session.Session
-	timeout          time.Duration // bounds each restoring of a session; 0 means no bound
-	repeatable       bool          // the SET alone makes a session again what Prepare made it
-	setsUserVariable bool          // the SET sets one, which any statement can assign
-	chains           bool          // a COMMIT can open a transaction: completion_type is set
-	tx               txFacts       // for the guards of transactions
+	limit            *timeLimit // of each restoring of a session
+	repeatable       bool       // the SET alone makes a session again what Prepare made it
+	setsUserVariable bool       // the SET sets one, which any statement can assign
+	chains           bool       // a COMMIT can open a transaction: completion_type is set
+	tx               txFacts    // for the guards of transactions
 }
 
-func newGuard(s *session.Session, timeout time.Duration, of params) *guard {
+func newGuard(s *session.Session, limit *timeLimit, of params) *guard {
 	g := &guard{
 		session:          s,
-		timeout:          timeout,
+		limit:            limit,
 		repeatable:       !of.changedByCallback && setIsRepeatable(s.Config),
 		setsUserVariable: slices.ContainsFunc(variablesOf(s.Config), sysvar.Variable.OfUser),
 		tx:               txFacts{multiStatements: of.multiStatements, logger: s.Logger},
@@ -152,6 +152,7 @@ func (c *guardedConn) notice(ctx context.Context, query string) {
 	if e := c.guard.effectOf(query); e != 0 {
 		if c.tx != nil {
 			if e&sqltext.Opaque != 0 {
+				c.restarts(query)
 				e |= sqltext.SetsIsolation // a procedure can
 			}
 			e &^= sqltext.Opaque      // the end of BeginTx's transaction ends what was opened
@@ -214,7 +215,7 @@ func (c *guardedConn) ResetSession(ctx context.Context) error {
 	if !c.changed && !c.restoreAlways {
 		return nil
 	}
-	limited, cancel := bounded(ctx, c.guard.timeout)
+	limited, cancel := c.guard.limit.on(ctx)
 	defer cancel()
 	if failure := c.guard.session.Restore(limited, c.connMethods, c.form); failure != nil {
 		c.discard = true
@@ -270,21 +271,29 @@ func (c *guardedConn) QueryContext(ctx context.Context, query string, args []dri
 }
 
 func (c *guardedConn) Prepare(query string) (driver.Stmt, error) {
-	if err := c.mayRun(context.Background(), ""); err != nil {
-		return nil, err
-	}
-	c.noticePrepared(context.Background(), query)
-	stmt, err := c.connMethods.Prepare(query)
-	return c.prepared(query, stmt, err)
+	return c.PrepareContext(context.Background(), query)
 }
 
-func (c *guardedConn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+func (c *guardedConn) PrepareContext(ctx context.Context, query string) (_ driver.Stmt, err error) {
 	if err := c.mayRun(ctx, ""); err != nil {
 		return nil, err
 	}
 	c.noticePrepared(ctx, query)
+	// If PREPARE is killed, MySQL 9.7 can answer with an OK that is too short, and the
+	// driver panics. database/sql would then keep a sql.Conn locked for ever.
+	defer c.closeMalformed(&err)
+	defer driverconn.RecoverMalformed(&err)
 	stmt, err := c.connMethods.PrepareContext(ctx, query)
 	return c.prepared(query, stmt, err)
+}
+
+// closeMalformed closes the connection after an answer that the driver did not
+// understand: what comes next on it is not known.
+func (c *guardedConn) closeMalformed(err *error) {
+	if errors.Is(*err, driverconn.ErrMalformed) {
+		c.discard = true
+		c.connMethods.Close()
+	}
 }
 
 func (c *guardedConn) prepared(query string, stmt driver.Stmt, err error) (driver.Stmt, error) {

@@ -19,6 +19,7 @@ import (
 	"github.com/ngrok/sqlmw"
 
 	"github.com/mysqlinit/mysqlinit"
+	"github.com/mysqlinit/mysqlinit/internal/scripted"
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 	"github.com/mysqlinit/mysqlinit/mysqltx"
 )
@@ -498,15 +499,15 @@ func TestGuardKnowsMysqltx(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		calls := 0
 		if err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
-			if calls++; calls == 1 {
-				return &mysql.MySQLError{Number: 1213}
-			}
 			_, err := tx.ExecContext(ctx, "DO 1")
 			return err
-		}); err != nil || calls != 2 {
-			t.Errorf("%d calls, %v", calls, err)
+		}); err != nil {
+			t.Error(err)
+		}
+		noMoney := errors.New("no money")
+		if err := mysqltx.Run(t.Context(), db, func(context.Context, *sql.Tx) error { return noMoney }); err != noMoney {
+			t.Error(err)
 		}
 		got, after, err := readState(t.Context(), db)
 		if err != nil || got != promised || after != before {
@@ -896,5 +897,46 @@ func TestGuardUnderLoad(t *testing.T) {
 	t.Logf("%d checkouts, %d sessions changed by their users", checkouts.Load(), changes.Load())
 	if changes.Load() < 100 {
 		t.Errorf("only %d sessions were changed; want at least 100, else the test shows nothing", changes.Load())
+	}
+}
+
+// A server can answer a PREPARE that was killed with a plain OK, on which the
+// MySQL driver panics. database/sql would then never let go of a sql.Conn.
+func TestGuardSurvivesAPrepareThatWasKilled(t *testing.T) {
+	s := scripted.Start(t, scripted.Script{Prepare: scripted.OK(1)})
+	db := open(t, s.DSN("guard=true"))
+	db.SetMaxOpenConns(1)
+	for name, use := range map[string]func(conn *sql.Conn) error{
+		"Prepare": func(conn *sql.Conn) error { _, err := conn.PrepareContext(t.Context(), "SELECT 1"); return err },
+		"Query":   func(conn *sql.Conn) error { return conn.QueryRowContext(t.Context(), "SELECT ?", 1).Scan(new(int)) },
+		"Exec":    func(conn *sql.Conn) error { _, err := conn.ExecContext(t.Context(), "DO ?", 1); return err },
+		"Commit": func(conn *sql.Conn) error {
+			tx, err := conn.BeginTx(t.Context(), nil)
+			if err != nil {
+				return err
+			}
+			if _, err := tx.Prepare("SELECT 1"); err == nil {
+				t.Error("Prepare: no error")
+			}
+			return tx.Commit()
+		},
+	} {
+		conn, err := db.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := use(conn); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+		closed := make(chan struct{})
+		go func() { conn.Close(); close(closed) }()
+		select {
+		case <-closed:
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%s: the sql.Conn cannot be closed", name)
+		}
+		if s.Open() > 1 {
+			t.Errorf("%s: %d connections are open", name, s.Open())
+		}
 	}
 }

@@ -34,7 +34,8 @@ type txGuard struct {
 	watch  watchLevel
 	doubt  *mysql.MySQLError // has perhaps ended the transaction: PING before the next statement
 	lost   error             // a *lostError: the transaction is over, and nothing runs in it
-	marked bool              // groupMark is set in it
+	strict bool              // a statement that commits the transaction is a loss too
+	marked bool              // groupMark is set in the transaction
 }
 
 // txFacts are what the guards of a Connector's connections share.
@@ -54,11 +55,16 @@ const errDuplicateEntry = 1062
 
 // lostError refuses a statement of a transaction that the server has ended.
 type lostError struct {
-	cause *mysql.MySQLError // what ended the transaction; nil if no error said so
+	cause     *mysql.MySQLError // what ended the transaction; nil if no error said so
+	committed string            // the statement that committed it, if one did
 }
 
 func (e *lostError) Error() string {
-	text := "mysqlinit: " + txlost.Err.Error() + "; roll back, and run the whole transaction again"
+	text := "mysqlinit: " + txlost.Err.Error()
+	if e.committed != "" {
+		return text + ". Do this outside of transactions: " + e.committed
+	}
+	text += "; roll back, and run the whole transaction again"
 	if e.cause == nil {
 		return text + " (no error said why)"
 	}
@@ -91,7 +97,25 @@ func (g *txGuard) begun(ctx context.Context) error {
 }
 
 // over ends the watch, because the transaction has ended.
-func (g *txGuard) over() { g.watch, g.doubt, g.lost, g.marked = watchNothing, nil, nil, false }
+func (g *txGuard) over() {
+	g.watch, g.doubt, g.lost, g.strict, g.marked = watchNothing, nil, nil, false, false
+}
+
+// WatchStrictly is for mysqltx, right after BEGIN. It makes a statement that commits
+// the transaction of BeginTx a loss, as an error is that rolls it back: what
+// follows is refused, and Commit is an error. It reports whether the guard sees
+// both, on a member of a group too. If it does not, it changes nothing.
+func (g *txGuard) WatchStrictly(ctx context.Context) (bool, error) {
+	if g.watch != watchFlags {
+		return false, nil
+	}
+	member, err := g.inGroup(ctx)
+	if err == nil && member && !g.marked {
+		err = g.mark(ctx)
+	}
+	g.strict = err == nil
+	return g.strict, err
+}
 
 // mayRun is asked before each statement of a transaction. It returns an error if
 // the transaction is lost.
@@ -133,7 +157,7 @@ func (g *txGuard) resolveDoubt(ctx context.Context) error {
 		return err
 	}
 	if !g.flags.InTransaction() {
-		g.lose(g.doubt)
+		g.lose(&lostError{cause: g.doubt})
 	}
 	g.doubt = nil
 	return nil
@@ -148,10 +172,10 @@ func (g *txGuard) ran(query string, err error) error {
 		g.failed(err, query)
 	case g.watch == watchFlags && !g.flags.InTransaction():
 		if g.staysInside(query) { // it was lost before, and this statement ran outside of it
-			g.lose(nil)
+			g.lose(&lostError{})
 			return g.lost
 		}
-		g.standDown(query)
+		g.committed(query)
 	}
 	return err
 }
@@ -165,15 +189,16 @@ const commitsNothing = ""
 
 // failed notes a statement's error. If the statement could have committed, it has
 // perhaps done so in spite of its error, as CREATE TABLE does with error 1050, and
-// CREATE UNIQUE INDEX with 1062. From then on the flags prove nothing.
+// CREATE UNIQUE INDEX with 1062. From then on the flags do not
+// prove a loss, unless this is one too.
 func (g *txGuard) failed(err error, query string) {
 	serverErr, ok := errors.AsType[*mysql.MySQLError](err)
 	switch {
 	case !ok: // not sent, or the connection is gone and the transaction with it
 	case txlost.Ends(serverErr):
-		g.lose(serverErr)
+		g.lose(&lostError{cause: serverErr})
 	case g.watch != watchFlags:
-	case !g.staysInside(query):
+	case !g.staysInside(query) && !g.strict:
 		g.watch = watchErrors
 		g.doubt = nil
 	case serverErr.Number != errDuplicateEntry && g.doubt == nil:
@@ -181,18 +206,36 @@ func (g *txGuard) failed(err error, query string) {
 	}
 }
 
-func (g *txGuard) lose(cause *mysql.MySQLError) {
+func (g *txGuard) lose(err *lostError) {
 	if g.lost == nil {
-		g.lost = &lostError{cause}
+		g.lost = err
 	}
 }
 
-// standDown ends the watch over a transaction that a statement has committed by
-// itself, as DDL does.
-func (g *txGuard) standDown(query string) {
+// restarts notes that a query is about to end the transaction and to begin another,
+// as BEGIN does. The flags do not show that. Whether a procedure does it, nobody
+// knows.
+func (g *txGuard) restarts(query string) {
+	if g.strict && !isCall(query) && !g.staysInside(query) {
+		g.lose(&lostError{committed: sqltext.Mask(query)})
+	}
+}
+
+func isCall(query string) bool {
+	fields := strings.Fields(query)
+	return len(fields) > 0 && strings.EqualFold(fields[0], "CALL")
+}
+
+// committed notes that a statement has committed the transaction by itself, as DDL
+// does. The guard stands down, unless the watch is strict.
+func (g *txGuard) committed(query string) {
+	if g.strict {
+		g.lose(&lostError{committed: sqltext.Mask(query)})
+		return
+	}
 	g.watch = watchNothing
 	level, why := slog.LevelDebug, "mysqlinit: a statement has committed the transaction that it ran in; the guard does not watch the rest"
-	if fields := strings.Fields(query); len(fields) > 0 && strings.EqualFold(fields[0], "CALL") {
+	if isCall(query) {
 		// A handler in the procedure can have caught a deadlock, which looks the same.
 		level, why = slog.LevelWarn, "mysqlinit: a procedure has ended the transaction that it was called in, by a COMMIT or by an error that it caught; the guard does not watch the rest"
 	}
@@ -210,14 +253,11 @@ func (g *txGuard) standDown(query string) {
 // Savepoints from before the loss are not in InnoDB's new transaction. So the guard
 // sets one as soon as a transaction has begun, while it has no lock that could be in
 // anyone's way, and releases it before COMMIT. Those are three round trips for each
-// transaction, so a Connector begins with them at its first SAVEPOINT.
+// transaction, so a Connector begins with them at its first SAVEPOINT, or at the
+// first Run of mysqltx.
 
 // groupMark is the name of the guard's savepoint.
 const groupMark = "mysqlinit_guard"
-
-// touchInnoDB makes InnoDB take part in a transaction: the tables under this view
-// are its own. A SAVEPOINT asks only the engines that do.
-const touchInnoDB = "SELECT 1 FROM information_schema.schemata LIMIT 0"
 
 // membership is whether a server belongs to a group.
 type membership struct{ learned atomic.Int32 }
@@ -229,7 +269,7 @@ const (
 )
 
 func (g *txGuard) mark(ctx context.Context) error {
-	err := driverconn.Exec(ctx, g.conn, touchInnoDB)
+	err := driverconn.Exec(ctx, g.conn, txlost.TouchInnoDB)
 	if err == nil {
 		err = driverconn.Exec(ctx, g.conn, "SAVEPOINT "+groupMark)
 	}
@@ -246,18 +286,16 @@ func (g *txGuard) checkMark(ctx context.Context) error {
 	case !answered:
 		return err
 	case txlost.Ends(serverErr):
-		g.lose(serverErr)
+		g.lose(&lostError{cause: serverErr})
 	}
 	return g.lost
 }
 
-// touchGroup runs before a SAVEPOINT in a transaction without a mark, and learns
-// whether there should have been one. If there should, it asks InnoDB at least
-// whether the transaction is lost already.
-func (g *txGuard) touchGroup(ctx context.Context) error {
+// inGroup reports whether the server belongs to a group. It asks once.
+func (g *txGuard) inGroup(ctx context.Context) (bool, error) {
 	m := &g.group
 	if m.learned.Load() == notLearned {
-		_, err := driverconn.QueryRow(ctx, g.conn, "SELECT @@GLOBAL.group_replication_group_name", 1)
+		_, err := driverconn.QueryRow(ctx, g.conn, txlost.GroupName, 1)
 		_, answered := errors.AsType[*mysql.MySQLError](err)
 		switch {
 		case err == nil:
@@ -265,13 +303,21 @@ func (g *txGuard) touchGroup(ctx context.Context) error {
 		case answered: // 1193: the plugin is not there
 			m.learned.Store(noMember)
 		default:
-			return err
+			return false, err
 		}
 	}
-	if m.learned.Load() == noMember {
-		return nil
+	return m.learned.Load() == isMember, nil
+}
+
+// touchGroup runs before a SAVEPOINT in a transaction without a mark, and learns
+// whether there should have been one. If there should, it asks InnoDB at least
+// whether the transaction is lost already.
+func (g *txGuard) touchGroup(ctx context.Context) error {
+	member, err := g.inGroup(ctx)
+	if err != nil || !member {
+		return err
 	}
-	if err := driverconn.Exec(ctx, g.conn, touchInnoDB); err != nil {
+	if err := driverconn.Exec(ctx, g.conn, txlost.TouchInnoDB); err != nil {
 		g.failed(err, commitsNothing)
 		if g.lost == nil {
 			return err

@@ -196,7 +196,9 @@ func TestGuardBelievesTheFlagsAfterALockWait(t *testing.T) {
 			if rollback {
 				cfg.Args = append(cfg.Args, "--innodb-rollback-on-timeout=ON")
 			}
+			t.Parallel() // each waits for a second
 			onBoth(t, cfg, func(t *testing.T, s *testserver.Server) {
+				t.Parallel()
 				h := newHazard(t, s)
 				db := onePool(t, s, "guard=true")
 				other, err := h.root.BeginTx(t.Context(), nil)

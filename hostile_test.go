@@ -234,7 +234,6 @@ func TestHostileAnswers(t *testing.T) {
 			{"SELECT @@SESSION.", "verify"},
 		} {
 			t.Run(name+"/"+phase.text, func(t *testing.T) {
-				t.Parallel()
 				s := scripted.Start(t, scripted.Script{Answer: func(client net.Conn, statement string, _ int) bool {
 					if strings.HasPrefix(statement, phase.statement) {
 						return answer.send(client)
@@ -266,7 +265,6 @@ func TestHostileAnswers(t *testing.T) {
 			})
 		}
 		t.Run(name+"/restoring the session", func(t *testing.T) {
-			t.Parallel()
 			hostileToGuard(t, answer.send, answer.harmless, timeout)
 		})
 	}

@@ -71,6 +71,11 @@ var aliases = map[string]string{
 	"initcommands":              "initCommand",
 	"initsql":                   "initCommand",
 	"connectiontimeout":         "connectTimeout",
+	// Those of JDBC and of the servers' own clients.
+	"sslmode":           "tls",
+	"usessl":            "tls",
+	"characterencoding": "charset",
+	"servertimezone":    "time_zone or loc",
 }
 
 // realVariables are system variables that look like a misspelling of a known key
@@ -147,11 +152,12 @@ func fold(key string) string {
 	return strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(key))
 }
 
-// rightSpelling returns what a key is a misspelling of: a known key, in another
-// case, with or without '_' or '-', or one edit away. It returns "" if the key
-// can be a system variable.
+// rightSpelling returns what a key is a misspelling of: a known key or an alias, in
+// another case, with or without '_' or '-', or a known key one edit away. It
+// returns "" if the key can be a variable. One edit away from an alias are real
+// ones: sql_mode from sslMode.
 func rightSpelling(key string) string {
-	if realVariables[strings.ToLower(key)] {
+	if realVariables[strings.ToLower(key)] || strings.HasPrefix(key, "@") { // such as the user variable @guard
 		return ""
 	}
 	folded := fold(key)
@@ -159,7 +165,7 @@ func rightSpelling(key string) string {
 		return right
 	}
 	for known, right := range spellings() {
-		if len(known) >= shortestMisspelt && oneEdit(folded, known) {
+		if known == fold(right) && len(known) >= shortestMisspelt && oneEdit(folded, known) {
 			return right
 		}
 	}

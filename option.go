@@ -84,8 +84,11 @@ func WithBinlog(policy BinlogPolicy) Option {
 // WithInitCommand adds a statement that every connection runs before its first
 // use, after the session's variables are set. It is repeatable; the commands run
 // in order, one round trip each. A command is one statement and is never split
-// on ';'. A command whose effect would end with the next transaction, such as
-// SET TRANSACTION, is an error.
+// on ';'. If a transaction is open after them, because autocommit is off or the
+// server's init_connect has begun one, it is committed. A command whose effect
+// would end with the next transaction, such as SET TRANSACTION, is an error. A
+// command for MariaDB only can stand in a comment that MySQL skips: /*M! SET
+// SESSION wsrep_sync_wait=7 */.
 func WithInitCommand(statement string) Option {
 	return func(s *settings) error {
 		if err := checkInitCommand(statement); err != nil {
@@ -128,10 +131,14 @@ func WithVerify(on bool) Option {
 //   - after a change of the isolation level or the binlog format, if that is left
 //     to the server
 //   - after a statement that the guard does not know
-//   - after any SET, if a value of the DSN is more than a literal or a word: it
-//     could mean something else a second time
+//   - after any SET, if a value of the DSN could mean something else a second
+//     time: one that is more than a literal or a word, DEFAULT, an empty text
+//     (unless it is sql_mode's), or a part of optimizer_switch
+//   - after any SET, if the DSN sets variables and an init command sets a system
+//     variable: it can be one of these under another name, or depend on one
 //   - outside a [sql.Tx], after BEGIN, START TRANSACTION and CALL; inside one, its
 //     end and the SET undo these, provided the SET sets the isolation level
+//   - if autocommit is on and the server says that a transaction is open
 //   - if restoring failed; [WithLogger] says why
 //
 // The guard reads the text of statements. It does not see
@@ -141,17 +148,24 @@ func WithVerify(on bool) Option {
 //     isolation level and what the SET restores
 //   - what is sent through the Unwrap method of the connection that
 //     [sql.Conn.Raw] shows
-//   - that the server itself switches autocommit off or makes COMMIT chain
+//   - that a transaction is open because the server's own autocommit is off
+//   - that a COMMIT chains by the server's own completion_type, if the connections
+//     below [Wrap] are not the MySQL driver's
 //
-// It makes no promise about other variables, user variables, temporary tables
-// and locks by name, and does not run init commands again: a variable that only
-// they set is not kept.
+// It makes no promise about other variables, user variables that the DSN does not
+// set, temporary tables and locks by name, and does not run init commands again:
+// a variable that only they set is not kept. If the DSN sets a user variable, any
+// statement with an @ in its text counts as a SET.
 //
 // Over [Wrap] it keeps isolation level and binlog format, because it does not
 // know the DSN. The parent's connections must have every method that the MySQL
 // driver's connections have; Connect returns an error that names those missing.
-// A parent that is a [Connector] with a guard is an error: give the guard to
-// Wrap instead.
+// A parent that has a guard of its own, even inside a wrapper, is an error: give
+// the guard to Wrap instead.
+//
+// If the MySQL driver panics on the answer to a PREPARE, as it does on what MySQL
+// 9.7 can send when that is killed, the guard returns an error and closes the
+// connection.
 func WithGuard(on bool) Option {
 	return func(s *settings) error {
 		s.guard = given(on)

@@ -72,7 +72,7 @@ func TestConnectTimeoutOfTheDSN(t *testing.T) {
 		"": DefaultConnectTimeout, "timeout=1m": time.Minute, "timeout=1s": DefaultConnectTimeout,
 		"connectTimeout=5s&timeout=1m": 5 * time.Second, "connectTimeout=0": 0,
 	} {
-		if got := testConnector(t, "/?"+query).timeout; got != want {
+		if got := testConnector(t, "/?"+query).limit.timeout; got != want {
 			t.Errorf("%s: got %v, want %v", query, got, want)
 		}
 	}

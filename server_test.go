@@ -137,7 +137,7 @@ func refusals(t *testing.T, s *testserver.Server) {
 		return open(t, s.DSN(account, params), opts...).PingContext(t.Context())
 	}
 	wantServerError(t, ping(testserver.App, "binlog=require-row"), 1227, "require-row", "GRANT "+smallestPrivilege(s))
-	wantServerError(t, ping(testserver.App, "binlog_format=ROW"), 1227, "the DSN sets binlog_format", "take binlog_format out")
+	wantServerError(t, ping(testserver.App, "binlog_format=ROW"), 1227, "binlog_format, which the DSN sets", "take binlog_format out")
 	wantServerError(t, ping(testserver.Root, "GLOBAL hostname='x'"), 1238, "refused GLOBAL hostname")
 	wantServerError(t, ping(testserver.App, "sql_log_bin=0"), 1227, "sql_log_bin")
 	wantServerError(t, ping(testserver.Root, "sql_mode=%27BOGUS%27"), 1231, "refused sql_mode", "DSN")
@@ -190,6 +190,26 @@ func grantWhileThePoolRuns(t *testing.T, s *testserver.Server) {
 	// format becomes STATEMENT again, and the account gets the privilege.
 	testserver.Exec(t, root, "SET GLOBAL binlog_format = STATEMENT", "GRANT "+smallestPrivilege(s)+" ON *.* TO 'app'@'%'")
 	wantSession(t, db, "READ-COMMITTED", "ROW")
+}
+
+// A BeforeConnect callback can give each connection another account.
+func TestEachAccountGetsTheFormatThatItCanSet(t *testing.T) {
+	onBoth(t, testserver.Config{Binlog: "MIXED"}, func(t *testing.T, s *testserver.Server) {
+		var account string
+		db := openConfig(t, s.DSN(testserver.Root, ""), func(cfg *mysql.Config) {
+			apply(t, cfg, mysql.BeforeConnect(func(_ context.Context, c *mysql.Config) error {
+				c.User = account
+				return nil
+			}))
+		})
+		db.SetMaxIdleConns(0)
+		for i, want := range []string{"ROW", "MIXED", "MIXED", "ROW", "ROW", "MIXED", "ROW"} {
+			account = map[string]string{"ROW": testserver.Root, "MIXED": testserver.App}[want]
+			if got := readVariable(t, db, "@@SESSION.binlog_format"); got != want {
+				t.Errorf("connection %d, of %s, has %s, want %s", i+1, account, got, want)
+			}
+		}
+	})
 }
 
 func TestVerify(t *testing.T) {

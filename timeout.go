@@ -5,18 +5,86 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/mysqlinit/mysqlinit/internal/session"
 )
 
-// bounded returns ctx with the end of a timeout. A timeout of 0 means no
-// bound, and a timeout that ends after ctx changes nothing.
-func bounded(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
-	if deadline, ok := ctx.Deadline(); timeout <= 0 || ok && time.Until(deadline) <= timeout {
+// timeLimit puts the end of a timeout on many contexts with one timer. A timer
+// for each connection would cost more: to set one, Go wakes the thread that waits
+// for the network, unless another timer ends earlier.
+type timeLimit struct {
+	timeout time.Duration // 0 means no bound
+
+	mu      sync.Mutex
+	running map[*limited]struct{}
+	timer   *time.Timer // runs expire when the first of them ends; nil if it is not set
+}
+
+// limited is a context with the end of a timeLimit.
+type limited struct {
+	context.Context
+	deadline time.Time
+	cancel   context.CancelCauseFunc
+}
+
+func (c *limited) Deadline() (time.Time, bool) { return c.deadline, true }
+
+func (c *limited) Err() error {
+	if context.Cause(c.Context) == context.DeadlineExceeded {
+		return context.DeadlineExceeded
+	}
+	return c.Context.Err()
+}
+
+// on returns ctx with the end of the timeout. If ctx ends before that, it is
+// returned unchanged.
+func (l *timeLimit) on(ctx context.Context) (context.Context, context.CancelFunc) {
+	now := time.Now()
+	if deadline, ok := ctx.Deadline(); l.timeout <= 0 || ok && deadline.Sub(now) <= l.timeout {
 		return ctx, func() {}
 	}
-	return context.WithTimeout(ctx, timeout)
+	c := &limited{deadline: now.Add(l.timeout)}
+	c.Context, c.cancel = context.WithCancelCause(ctx)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.running == nil {
+		l.running = make(map[*limited]struct{})
+	}
+	l.running[c] = struct{}{}
+	if l.timer == nil {
+		l.timer = time.AfterFunc(l.timeout, l.expire)
+	}
+	return c, func() { l.release(c) }
+}
+
+// release leaves the timer set, for the contexts to come.
+func (l *timeLimit) release(c *limited) {
+	c.cancel(nil)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.running, c)
+}
+
+// expire ends the contexts that are past their deadlines. It sets the timer again
+// only if others are running.
+func (l *timeLimit) expire() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.timer = nil
+	now, next := time.Now(), l.timeout
+	for c := range l.running {
+		if left := c.deadline.Sub(now); left > 0 {
+			next = min(next, left)
+			continue
+		}
+		c.cancel(context.DeadlineExceeded)
+		delete(l.running, c)
+	}
+	if len(l.running) > 0 {
+		l.timer = time.AfterFunc(next, l.expire)
+	}
 }
 
 // ended is ctx.Err, but also looks at the clock: a dialer that is given the

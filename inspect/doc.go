@@ -15,15 +15,16 @@
 // # Findings
 //
 // Each [Finding] says what is the case, why it matters, and what to do about it
-// on that server. An [Info] is normal on a healthy server, a [Warning] goes wrong
-// some day, an [Error] goes wrong now. All findings are listed in
+// on that server, with lines to copy in Commands. An [Info] is normal on a healthy
+// server, a [Warning] goes wrong some day, an [Error] goes wrong now. All findings
+// are listed in
 // https://github.com/mysqlinit/mysqlinit/blob/main/docs/check.md.
 //
 // # What it does to the server
 //
 // It only reads, in seven to ten round trips on one connection. On Vitess it
-// visits each shard, in three round trips. It needs no privilege: what an account is not allowed to see is left out, or reported as
-// unknown.
+// visits each shard, in three round trips. It needs no privilege: what an account
+// is not allowed to see is left out, or reported as unknown.
 //
 // # The command
 //

@@ -34,6 +34,21 @@ type facts struct {
 	tables []table
 }
 
+// vitess is what vtgate shows of itself and of the keyspace.
+type vitess struct {
+	mode       string   // transaction_mode, such as "MULTI"; "" if unknown
+	settings   string   // enable_system_settings: "0" if vtgate passes on no SET of a variable
+	shards     []shard  // those of the keyspace that answer; vtgate compares a SET with the first
+	looseKeys  []string // unique keys, such as "users.email", that hold in each shard for itself
+	inOneShard bool     // the database names a shard, such as "app:-80"
+}
+
+// shard is the isolation level and the binlog format on one shard.
+type shard struct {
+	name            string // such as "app/-80"
+	session, global map[string]string
+}
+
 // table is a table that has no primary key or no transactions.
 type table struct {
 	name          string

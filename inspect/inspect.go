@@ -16,7 +16,9 @@ type Option func(*settings)
 type settings struct{ cfg *mysql.Config }
 
 // WithConfig passes the configuration that db was opened with. Session then also
-// looks at what it sets and what it leaves out.
+// looks at what it sets and what it leaves out. DSN keys of the driver mysqlinit
+// in cfg.Params count: with binlog=server, a session that can only read is not an
+// error.
 func WithConfig(cfg *mysql.Config) Option {
 	return func(s *settings) { s.cfg = cfg }
 }
@@ -84,7 +86,10 @@ func (f *facts) findings() []Finding {
 	all := []Finding{} // not nil: an empty list is [] in JSON, too
 	for _, rule := range rules {
 		if finding := rule.look(f); finding != nil {
-			finding.ID, finding.Source = rule.id, rule.source
+			finding.ID, finding.Source = rule.id, rule.mysql
+			if f.isMariaDB() {
+				finding.Source = rule.mariadb
+			}
 			all = append(all, *finding)
 		}
 	}

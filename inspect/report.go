@@ -50,6 +50,7 @@ type Finding struct {
 	What     string   `json:"what"`     // what is the case, in a few words
 	Why      string   `json:"why"`      // why it matters
 	Cure     string   `json:"cure"`     // what to do; "" if no cure is needed
+	Commands string   `json:"commands"` // the cure's lines to copy: SQL, parts of my.cnf, and comments that begin with #; can be ""
 	Source   string   `json:"source"`   // the URL of its documentation
 }
 

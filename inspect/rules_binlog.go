@@ -10,39 +10,66 @@ import (
 
 // This file has the rules about the binary log and its replicas.
 
+// binlogStatement is an error only if this session cannot write: the format that
+// other sessions have, or one that this session can write with, is information.
 func binlogStatement(f *facts) *Finding {
 	thisSession := f.session[sysvar.BinlogFormat] == "STATEMENT"
 	newSessions := f.global[sysvar.BinlogFormat] == "STATEMENT"
 	if !thisSession && !newSessions || !f.refusesStatement() {
 		return nil
 	}
-	finding := &Finding{
-		Severity: Warning,
-		What:     "new sessions log in STATEMENT format",
-		Why:      "InnoDB then refuses every write of a READ COMMITTED transaction with error 1665",
-		Cure:     "in my.cnf: [mysqld] binlog_format = ROW (or MIXED); " + f.statementCureInClient(),
+	if thisSession && len(f.member) > 0 {
+		return nil // groupReplicationFormat reports it
 	}
-	if thisSession {
-		finding.Severity, finding.What = Error, "this session logs in STATEMENT format"
-		if !needsRowLog(f.session) {
-			finding.Why += "; this session is " + isolation(f.session) + " and can write"
-		}
+	finding := &Finding{
+		Severity: Info,
+		What:     "new sessions log in STATEMENT format, but this session does not",
+		Why:      "InnoDB refuses every write of a READ COMMITTED transaction that logs in STATEMENT format (error 1665)",
+		Cure:     "log rows on the server: " + setGlobalReaches,
+		Commands: rowLogging(),
+	}
+	if !thisSession {
+		return finding
+	}
+	inClient, grant := f.statementCureInClient()
+	finding.Cure += "; or in the client: " + inClient
+	finding.Commands += grant
+	switch {
+	case !needsRowLog(f.session):
+		finding.What = "this session logs in STATEMENT format, and can write because it is " + isolation(f.session)
+	case f.leavesFormat():
+		finding.What = "this session can only read: it is " + isolation(f.session) + ", logs in STATEMENT format, and has binlog=server in its DSN"
+	default:
+		finding.Severity, finding.What = Error, isolation(f.session)+" writes will fail: this session logs in STATEMENT format"
 	}
 	return finding
 }
 
-// statementCureInClient is the cure if my.cnf cannot be changed.
-func (f *facts) statementCureInClient() string {
-	const otherCures = "isolation=server keeps the server's level; binlog=server is for pools that only read"
+// setGlobalReaches says what SET GLOBAL binlog_format does and does not do.
+const setGlobalReaches = "SET GLOBAL reaches new sessions, but not those that pools and replicas have open; my.cnf is for after a restart"
+
+// leavesFormat reports whether the DSN has the key of the driver mysqlinit with
+// which a pool that only reads accepts every format.
+func (f *facts) leavesFormat() bool {
+	return f.cfg != nil && strings.EqualFold(f.cfg.Params["binlog"], "server")
+}
+
+// statementCureInClient is the cure if the server cannot be changed, and the GRANT
+// that is the last resort.
+func (f *facts) statementCureInClient() (cure, grant string) {
+	cure = "isolation=server keeps the server's level; binlog=server is for pools that only read"
+	privilege, also := "SESSION_VARIABLES_ADMIN", "switch sql_log_bin off"
 	switch {
 	case f.maySetBinlogFormat():
-		return otherCures + "; binlog=row sets the format for each session, which this account is allowed to do"
+		return cure + "; binlog=row sets the format for each session, which this account is allowed to do", ""
 	case f.isMariaDB():
-		return otherCures + "; as a last resort, GRANT BINLOG ADMIN ON *.* (which also lets the account purge binary logs)"
+		privilege, also = "BINLOG ADMIN", "purge binary logs"
 	case strings.HasPrefix(f.version, "5."):
-		return otherCures + "; no privilege smaller than SUPER lets an account set the format on this server"
+		return cure + "; no privilege smaller than SUPER lets an account set the format on this server", ""
 	}
-	return otherCures + "; as a last resort, GRANT SESSION_VARIABLES_ADMIN ON *.* (which also lets the account switch sql_log_bin off)"
+	return cure + "; as a last resort, a GRANT", commands("",
+		"# last resort; it also lets the account "+also,
+		"GRANT "+privilege+" ON *.* TO "+f.quotedAccount()+";")
 }
 
 func binlogFormatFixed(f *facts) *Finding {
@@ -68,19 +95,21 @@ func replicaStatement(f *facts) *Finding {
 		Severity: Error,
 		What:     "this replica writes the changes it receives to its own binary log in STATEMENT format",
 		Why:      "it stops with error 1666 at the first row event, and every READ COMMITTED transaction on the primary writes row events",
-		Cure:     "in this replica's my.cnf: [mysqld] binlog_format = ROW (or MIXED); or log_slave_updates = OFF, if no other server replicates from it",
+		Cure:     "log rows in this replica too: put it into its my.cnf and start it again; or log_slave_updates = OFF, if no other server replicates from it",
+		Commands: commands("[mysqld]", "binlog_format = ROW"),
 	}
 }
 
 func replicasUnknown(f *facts) *Finding {
-	if !f.on("log_bin") {
+	if !f.on("log_bin") || f.isMariaDB() { // a MariaDB replica goes on
 		return nil
 	}
 	return &Finding{
 		Severity: Info,
 		What:     "this check cannot see whether replicas of this server can apply row events",
 		Why:      "a MySQL replica with log_bin and log_slave_updates on and binlog_format STATEMENT stops with error 1666",
-		Cure:     "ask each replica: SELECT @@GLOBAL.log_bin, @@GLOBAL.log_slave_updates, @@GLOBAL.binlog_format; or run this check there",
+		Cure:     "ask each replica, or run this check there",
+		Commands: commands("SELECT @@GLOBAL.log_bin, @@GLOBAL.log_slave_updates,", "  @@GLOBAL.binlog_format;"),
 	}
 }
 

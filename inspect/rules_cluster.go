@@ -87,7 +87,8 @@ func groupReplicationFormat(f *facts) *Finding {
 		Severity: Error,
 		What:     "this session of a replication group's member logs in " + format + " format",
 		Why:      "the group refuses its writes with error 3098; it accepts only ROW",
-		Cure:     "in my.cnf of each member: [mysqld] binlog_format = ROW",
+		Cure:     "log rows on each member: " + setGlobalReaches,
+		Commands: rowLogging(),
 	}
 }
 

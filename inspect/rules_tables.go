@@ -12,10 +12,14 @@ func noPrimaryKey(f *facts) *Finding {
 	if len(names) == 0 || !f.refusesStatement() {
 		return nil
 	}
+	cluster := "Group Replication refuses changes of such tables"
+	if f.isMariaDB() {
+		cluster = "Galera misapplies changes of such tables"
+	}
 	return &Finding{
 		Severity: Warning,
 		What:     "tables without a primary key: " + firstNames(names),
-		Why:      "with row-based logging a replica searches the whole table for each changed row; Galera and Group Replication refuse or misapply changes of such tables",
+		Why:      "with row-based logging a replica searches the whole table for each changed row; " + cluster,
 		Cure:     "ALTER TABLE … ADD PRIMARY KEY",
 	}
 }
@@ -29,8 +33,17 @@ func notInnoDB(f *facts) *Finding {
 		Severity: Warning,
 		What:     "tables whose engine has no transactions: " + firstNames(names),
 		Why:      "isolation levels do not apply to them, and a rollback does not undo changes of them",
-		Cure:     "ALTER TABLE … ENGINE=InnoDB",
+		Cure:     "change their engine, which copies each table",
+		Commands: commands(alters(names)...),
 	}
+}
+
+// alters returns the statements that change the engine of tables.
+func alters(names []string) (statements []string) {
+	for _, name := range names[:min(len(names), maxNames)] {
+		statements = append(statements, "ALTER TABLE `"+strings.ReplaceAll(name, "`", "``")+"` ENGINE=InnoDB;")
+	}
+	return statements
 }
 
 func (f *facts) tablesThat(match func(table) bool) (names []string) {

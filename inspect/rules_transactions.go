@@ -14,9 +14,11 @@ func serverRepeatableRead(f *facts) *Finding {
 		Severity: Info,
 		What:     "new sessions are REPEATABLE READ unless they are set otherwise",
 		Why:      "it is the server's default; get-or-create code in such a transaction loses the row that another transaction created (1062, then no row)",
-		Cure:     "for all programs: [mysqld] transaction-isolation = READ-COMMITTED in my.cnf; for this one: use the driver mysqlinit",
+		Cure:     "for this program: use the driver mysqlinit; for all programs: change the server's level",
+		Commands: serverSetting("SET GLOBAL TRANSACTION ISOLATION LEVEL READ COMMITTED", "transaction-isolation = READ-COMMITTED"),
 	}
 	if f.vitess != nil {
+		finding.Commands = ""
 		finding.Cure = "use the driver mysqlinit; if you change my.cnf instead, then on the servers of all shards: vtgate drops the SET of every session while only the first has the level"
 	}
 	return finding
@@ -42,7 +44,8 @@ func rollbackOnTimeout(f *facts) *Finding {
 		Severity: Warning,
 		What:     "innodb_rollback_on_timeout is on",
 		Why:      "a lock wait that times out (error 1205) rolls back the whole transaction, not just the statement: code that continues after it commits half",
-		Cure:     "in my.cnf: [mysqld] innodb_rollback_on_timeout = OFF, the default; or use mysqltx.Run, which notices",
+		Cure:     "in my.cnf, set it to its default and start the server again; or use mysqltx.Run, which notices",
+		Commands: commands("[mysqld]", "innodb_rollback_on_timeout = OFF"),
 	}
 }
 
@@ -54,7 +57,8 @@ func deadlockDetectOff(f *facts) *Finding {
 		Severity: Warning,
 		What:     "innodb_deadlock_detect is off",
 		Why:      "a deadlock does not give error 1213 at once, but 1205 after innodb_lock_wait_timeout, which is 50 s by default, and then only the statement is rolled back",
-		Cure:     "in my.cnf: [mysqld] innodb_deadlock_detect = ON, the default; or set a short innodb_lock_wait_timeout",
+		Cure:     "set it to its default; or set a short innodb_lock_wait_timeout",
+		Commands: commands("# now", "SET GLOBAL innodb_deadlock_detect = ON;", "# in my.cnf: from the next start of the server", "[mysqld]", "innodb_deadlock_detect = ON"),
 	}
 }
 
@@ -79,6 +83,9 @@ func initConnect(f *facts) *Finding {
 		Severity: Info,
 		What:     "init_connect is set on the server",
 		Why:      "the server runs it on each new connection of an account without SUPER or CONNECTION_ADMIN, before the driver's SET",
+	}
+	if f.isMariaDB() {
+		finding.Why = strings.Replace(finding.Why, "CONNECTION_ADMIN", "CONNECTION ADMIN", 1)
 	}
 	if mentions(text, "isolation", "binlog_format", "autocommit", "sql_mode", "sql_log_bin") {
 		finding.Severity = Warning

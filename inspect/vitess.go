@@ -15,21 +15,6 @@ import (
 // This file reads what only Vitess has. Its vtgate keeps the sessions. It answers
 // some statements itself, and sends the others to the servers of the shards.
 
-// vitess is what vtgate shows of itself and of the keyspace.
-type vitess struct {
-	mode       string   // transaction_mode, such as "MULTI"; "" if unknown
-	settings   string   // enable_system_settings: "0" if vtgate passes on no SET of a variable
-	shards     []shard  // those of the keyspace that answer; vtgate compares a SET with the first
-	looseKeys  []string // unique keys, such as "users.email", that hold in each shard for itself
-	inOneShard bool     // the database names a shard, such as "app:-80"
-}
-
-// shard is the isolation level and the binlog format on one shard.
-type shard struct {
-	name            string // such as "app/-80"
-	session, global map[string]string
-}
-
 func (f *facts) isVitess() bool { return mentions(f.version, "vitess") }
 
 // readVitess visits the shards of the session's keyspace, one after the other.

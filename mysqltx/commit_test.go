@@ -23,6 +23,7 @@ type cut struct {
 	times     int32  // how often; afterwards the statement goes through
 	executed  bool   // lose the connection only after the server has executed the statement
 	answer    uint16 // answer with an error of this number instead of losing the connection
+	message   string // of the answer
 }
 
 // cutter is a proxy before a database's server that makes a cut.
@@ -58,8 +59,11 @@ func (c *cutter) open(t *testing.T, params string) *sql.DB {
 }
 
 // errorPacket is the answer to a statement that failed.
-func errorPacket(number uint16) []byte {
-	payload := append([]byte{0xff, byte(number), byte(number >> 8)}, "#HY000made up"...)
+func errorPacket(number uint16, message string) []byte {
+	if message == "" {
+		message = "made up"
+	}
+	payload := append([]byte{0xff, byte(number), byte(number >> 8)}, "#HY000"+message...)
 	return append([]byte{byte(len(payload)), 0, 0, 1}, payload...)
 }
 
@@ -104,7 +108,7 @@ func (c *cutter) serve(client net.Conn, addr string) {
 		}
 		cut := bytes.Contains(buffer[:n], []byte(c.statement)) && c.left.Add(-1) >= 0
 		if cut && c.answer != 0 {
-			_, _ = client.Write(errorPacket(c.answer))
+			_, _ = client.Write(errorPacket(c.answer, c.message))
 			continue
 		}
 		if cut && !c.executed {
@@ -167,16 +171,22 @@ func TestConnectionLost(t *testing.T) {
 	})
 }
 
-// Outside a transaction, GetOrCreate loses the connection in its own COMMIT.
+// Outside a transaction, GetOrCreate loses the connection in create's statement, which
+// commits by itself.
 func TestGetOrCreateLosesItsCommit(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
-		db := startCutter(t, d, cut{statement: "COMMIT", times: 1, executed: true}).open(t, "")
+		db := startCutter(t, d, cut{statement: "INSERT", times: 1, executed: true}).open(t, "")
 		_, created, err := mysqltx.GetOrCreate(t.Context(), db, getID("ann"), insertUser("ann"))
 		if _, ambiguous := errors.AsType[*mysqltx.AmbiguousCommitError](err); !ambiguous || created {
 			t.Errorf("created %v, %v", created, err)
 		}
 		if id, created, err := mysqltx.GetOrCreate(t.Context(), db, getID("ann"), insertUser("ann")); id == 0 || created || err != nil {
 			t.Errorf("the second call: id %d, created %v, %v", id, created, err)
+		}
+		db = startCutter(t, d, cut{statement: "INSERT", times: 1, executed: true}).open(t, "")
+		id, created, err := mysqltx.GetOrCreate(t.Context(), db, getID("bob"), insertUser("bob"), mysqltx.WithIdempotent(true))
+		if id == 0 || created || err != nil {
+			t.Errorf("idempotent: id %d, created %v, %v", id, created, err)
 		}
 	})
 }
@@ -272,7 +282,8 @@ func TestAnswersToCommit(t *testing.T) {
 		ambiguous bool
 	}{
 		1213: {2, false}, 3101: {2, false}, 1020: {2, false}, 1205: {2, false}, 1047: {2, false}, 4031: {2, false}, 9007: {2, false},
-		3100: {1, false}, 1197: {1, false}, 1290: {1, false}, 1792: {1, false}, 1836: {1, false},
+		3100: {1, true}, // the group has perhaps got the transaction
+		1197: {1, false}, 1290: {1, false}, 1792: {1, false}, 1836: {1, false},
 		1180: {1, true}, // unless its text shows a deadlock, as TestYielded and the matrix have it
 		1317: {1, true}, 1053: {1, true}, 1105: {1, true},
 	} {
@@ -355,16 +366,17 @@ func TestDoubtfulConnectionIsClosed(t *testing.T) {
 func TestConnectionLostAfterTheDuplicateKey(t *testing.T) {
 	d := onMariaDB(t)
 	direct := d.open(t, "")
-	db := startCutter(t, d, cut{statement: "ROLLBACK TO", times: 2}).open(t, "")
 	race := func(email string) func(context.Context, mysqltx.Querier) (int64, error) {
 		return func(ctx context.Context, q mysqltx.Querier) (int64, error) {
 			testserver.Exec(t, direct, "INSERT IGNORE INTO mysqltx_users (email) VALUES ('"+email+"')")
 			return insertUser(email)(ctx, q)
 		}
 	}
+	db := startCutter(t, d, cut{statement: "LOCK IN SHARE MODE", times: 1}).open(t, "")
 	if id, created, err := mysqltx.GetOrCreate(t.Context(), db, getID("ann"), race("ann")); id == 0 || created || err != nil {
 		t.Errorf("id %d, created %v, %v", id, created, err)
 	}
+	db = startCutter(t, d, cut{statement: "ROLLBACK TO", times: 1}).open(t, "")
 	calls := 0
 	err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
 		calls++
@@ -379,15 +391,23 @@ func TestConnectionLostAfterTheDuplicateKey(t *testing.T) {
 	}
 }
 
-// create succeeds and its COMMIT is rolled back. By the next attempt somebody else has
-// created the row, so created must be false.
+// The connection is lost after create has succeeded. This caller is the creator.
+func TestConnectionLostBeforeTheLastRead(t *testing.T) {
+	db := startCutter(t, onMariaDB(t), cut{statement: "LOCK IN SHARE MODE", times: 1}).open(t, "")
+	if id, created, err := mysqltx.GetOrCreate(t.Context(), db, getID("ann"), insertUser("ann")); id == 0 || !created || err != nil {
+		t.Errorf("id %d, created %v, %v", id, created, err)
+	}
+}
+
+// create's statement is rolled back. By the next attempt somebody else has created the
+// row, so created must be false.
 func TestCreatedIsOfTheLastAttempt(t *testing.T) {
 	d := onMariaDB(t)
 	direct := d.open(t, "")
-	db := startCutter(t, d, cut{statement: "COMMIT", times: 1, answer: 1213}).open(t, "")
+	db := startCutter(t, d, cut{statement: "INSERT", times: 1, answer: 1213}).open(t, "")
 	gets := 0
 	get := func(ctx context.Context, q mysqltx.Querier, lock string) (int64, error) {
-		if gets++; gets == 3 { // the first of the second attempt
+		if gets++; gets == 2 { // the first of the second attempt
 			testserver.Exec(t, direct, "INSERT INTO mysqltx_users (id, email) VALUES (77, 'ann')")
 		}
 		return getID("ann")(ctx, q, lock)

@@ -4,21 +4,26 @@ import (
 	"context"
 	"database/sql"
 	"iter"
-	"sync/atomic"
+	"sync"
 )
 
-// enclosing is the transaction of a Run or a GetOrCreate, as the calls inside its
-// function see it. They find it through their context, use its transaction
-// instead of beginning another, and note in it what the function might not return.
+// enclosing is the transaction of a Run, as the calls inside its function see it. They
+// find it through their context, use its transaction instead of beginning another, and
+// note in it what the function might not return.
 type enclosing struct {
-	outer *enclosing // around this one, on another database; or nil
-	db    *sql.DB    // nil if it isn't known
-	tx    *sql.Tx
-	opts  sql.TxOptions
-	over  atomic.Bool // set when it has returned; contexts can outlive it
+	outer   *enclosing // around this one, on another database; or nil
+	db      *sql.DB
+	conn    session
+	tx      *sql.Tx
+	opts    sql.TxOptions
+	watched bool // Run notices at the end if the transaction is lost
 
-	doomed  error // why it must not be committed: a part of it could not be undone
-	suspect error // what has ended it, if it turns out to be lost
+	mu         sync.Mutex
+	savepoints int   // that calls inside have set and not given up, each inside the one before
+	closed     bool  // no call can join any more: COMMIT or ROLLBACK comes next
+	over       bool  // Run has returned; contexts can outlive it
+	doomed     error // why it must not be committed: a part of it could not be undone
+	suspect    error // what has ended it, if it turns out to be lost
 }
 
 type enclosingKey struct{}
@@ -33,7 +38,7 @@ func innermost(ctx context.Context) *enclosing {
 func allEnclosing(ctx context.Context) iter.Seq[*enclosing] {
 	return func(yield func(*enclosing) bool) {
 		for e := innermost(ctx); e != nil; e = e.outer {
-			if !e.over.Load() && !yield(e) {
+			if !e.isOver() && !yield(e) {
 				return
 			}
 		}
@@ -61,22 +66,85 @@ func enclosingOf(ctx context.Context, q Querier) *enclosing {
 	return nil
 }
 
-// doom keeps q's transaction from being committed, if a Run or GetOrCreate has
-// begun it. The function might not return err.
-func doom(ctx context.Context, q Querier, err error) {
-	if e := enclosingOf(ctx, q); e != nil && e.doomed == nil {
+// The methods below also take nil, a transaction that no Run has begun.
+
+// enter lets a call set a savepoint. known is how many savepoints of this transaction
+// there are around the call. If there are more, another call runs at the same time, and
+// each would undo or release what the other does.
+func (e *enclosing) enter(known int) error {
+	if e == nil {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case e.closed:
+		return errInFlight
+	case e.savepoints > known:
+		return errAtOnce
+	}
+	e.savepoints++
+	return nil
+}
+
+func (e *enclosing) leave() {
+	if e != nil {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.savepoints--
+	}
+}
+
+// close lets no further call join. It is an error if one still runs.
+func (e *enclosing) close() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.closed = true
+	if e.savepoints > 0 {
+		return errInFlight
+	}
+	return e.doomed
+}
+
+func (e *enclosing) end() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.closed, e.over = true, true
+}
+
+func (e *enclosing) isOver() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.over
+}
+
+// doom keeps the transaction from being committed. The function might not return err.
+func (e *enclosing) doom(err error) {
+	if e == nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.doomed == nil {
 		e.doomed = err
 	}
 }
 
-// suspect notes an error that can have ended q's transaction. The function might
-// not return it. Error 1205 doesn't count, because it usually leaves the
-// transaction open: the function can go on, and end the transaction later by DDL.
-func suspect(ctx context.Context, q Querier, err error) {
-	if !mayEndTransaction(err) || hasNumber(err, errLockWaitTimeout) {
+// noteSuspect notes an error that can have ended the transaction. The function might
+// not return it. Error 1205 doesn't count, because it usually leaves the transaction
+// open: the function can go on, and end the transaction later by DDL.
+func (e *enclosing) noteSuspect(err error) {
+	if e == nil || !mayEndTransaction(err) || hasNumber(err, errLockWaitTimeout) {
 		return
 	}
-	if e := enclosingOf(ctx, q); e != nil {
-		e.suspect = err
-	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.suspect = err
+}
+
+// notedSuspect returns the error that has ended the transaction, or nil.
+func (e *enclosing) notedSuspect() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.suspect
 }

@@ -3,10 +3,13 @@ package mysqltx_test
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"log"
 	"log/slog"
+	"math/rand/v2"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 
@@ -40,6 +43,47 @@ func getOrCreateUser(ctx context.Context, q mysqltx.Querier, email string) (User
 		return User{id, email}, err
 	}
 	return mysqltx.GetOrCreate(ctx, q, get, create)
+}
+
+func inTx(ctx context.Context, db *sql.DB, fn func(tx *sql.Tx) error) error {
+	for attempt := 1; ; attempt++ {
+		err := once(ctx, db, fn)
+		if attempt == 8 || !mysqltx.IsRetryable(err) {
+			return err
+		}
+		select {
+		case <-time.After(rand.N(10 * time.Millisecond << attempt)):
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		}
+	}
+}
+
+func once(ctx context.Context, db *sql.DB, fn func(tx *sql.Tx) error) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // does nothing after Commit
+	if err := fn(tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+func userID(ctx context.Context, q mysqltx.Querier, email string) (id int64, err error) {
+	get := func(lock string) error {
+		return q.QueryRowContext(ctx, "SELECT id FROM users WHERE email = ?"+lock, email).Scan(&id)
+	}
+	if err := get(""); !errors.Is(err, sql.ErrNoRows) {
+		return id, err
+	}
+	_, err = q.ExecContext(ctx, "INSERT INTO users (email) VALUES (?)", email)
+	if err != nil && !mysqltx.IsDuplicateKey(err) {
+		return 0, err
+	}
+	err = get(" LOCK IN SHARE MODE")
+	return id, err
 }
 
 func Example() {
@@ -154,11 +198,22 @@ func ExampleWithRetryIf() {
 }
 
 // The function returns every error that it gets, and the server isn't part of a cluster.
-// This saves four round trips.
+// There is no guard, and so this saves four round trips.
 func ExampleWithSentinel() {
 	if err := mysqltx.Run(ctx, db, move, mysqltx.WithSentinel(false)); err != nil {
 		log.Fatal(err)
 	}
+}
+
+// Each new row costs two statements.
+func ExampleWithLastRead() {
+	var get func(context.Context, mysqltx.Querier, string) (User, error)
+	var create func(context.Context, mysqltx.Querier) (User, error)
+	user, created, err := mysqltx.GetOrCreate(ctx, db, get, create, mysqltx.WithLastRead(false))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(user.ID, created)
 }
 
 func ExampleIsDuplicateKey() {
@@ -171,16 +226,16 @@ func ExampleIsRetryable() {
 	for _, err := range []error{
 		&mysql.MySQLError{Number: 1213, Message: "Deadlock found"},
 		&mysql.MySQLError{Number: 1062, Message: "Duplicate entry"},
-		mysql.ErrInvalidConn, // lost
-		&mysqltx.AmbiguousCommitError{Err: mysql.ErrInvalidConn}, // lost during COMMIT
+		mysql.ErrInvalidConn, // lost, perhaps during COMMIT
+		driver.ErrBadConn,    // lost before COMMIT was sent
 	} {
 		fmt.Println(mysqltx.IsRetryable(err))
 	}
 	// Output:
 	// true
 	// false
-	// true
 	// false
+	// true
 }
 
 // create collides with a key that get doesn't look at.

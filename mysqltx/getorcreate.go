@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 )
 
 // sharedLock makes a SELECT read the latest committed row, even under REPEATABLE
@@ -28,168 +27,174 @@ const maxCreates = 5
 // who created the row. Both functions use the Querier and the context they are given,
 // and return the errors they get.
 //
+// After a duplicate key, get reads again with a shared lock, which sees the latest
+// committed row. After create has succeeded, get is called once more: all callers
+// get the same value, and it is an error if create made no row, or another row than get
+// looks for. [WithLastRead] leaves that call out. If create keeps colliding with a row
+// that get doesn't find, the error is a [ConflictError].
+//
+// Outside a transaction (a *sql.DB, or a *sql.Conn that isn't in one) all statements
+// run with autocommit, as others do there. So create is one INSERT: if it takes several
+// statements, which have to be undone together, use [Run]. Deadlocks and the like
+// are retried as Run does it, with the same options. A connection lost during create is
+// an [AmbiguousCommitError]; a second call finds the row or creates it. If the context
+// ends during create, the server may or may not have created the row. Inside a Run on
+// the same *sql.DB, with its ctx, that Run's transaction is used.
+//
 // In a transaction (a *sql.Tx, or a *sql.Conn after BEGIN; from one goroutine at a
-// time) create runs in a savepoint, so a duplicate key doesn't undo what the
-// transaction did before. Then get reads again with a shared lock, which sees the
-// latest committed row. Errors that end the transaction are returned unchanged, for
-// [Run] to retry: a deadlock (1213), which two racers at SERIALIZABLE always meet, and
-// 1020 on MariaDB 11.6 and later at REPEATABLE READ.
-//
-// Outside a transaction, create runs in its own transaction, which is retried as Run
-// does it. Its connection is closed if the context ends it. A connection lost during
-// its COMMIT is an [AmbiguousCommitError]; a second call finds the row or creates it.
-// The sessions must have autocommit on, and have it on afterwards. Inside a Run on the
-// same *sql.DB, with its ctx, that Run's transaction is used.
-//
-// After create has succeeded, get is called once more: it is an error if create
-// made no row, or another row than get looks for. If create keeps colliding with a
-// row that get doesn't find, the error is a [ConflictError]. On an error, create's
-// changes are rolled back. If that isn't possible, because a table without
-// transactions was changed anywhere in the transaction, a duplicate key is an error
-// that says so.
+// time) create runs in a savepoint, so an error doesn't undo what the transaction
+// did before, and create's changes are rolled back. If that isn't possible, because a
+// table without transactions was changed anywhere in the transaction, a duplicate
+// key is an error that says so. Errors that end the transaction are returned unchanged,
+// for [Run] to retry: a deadlock (1213), which two racers at SERIALIZABLE always meet,
+// and 1020 on MariaDB 11.6 and later at REPEATABLE READ.
 func GetOrCreate[T any](ctx context.Context, q Querier,
 	get func(ctx context.Context, q Querier, lock string) (T, error),
 	create func(ctx context.Context, q Querier) (T, error),
+	opts ...Option,
 ) (value T, created bool, err error) {
 	if q == nil || get == nil || create == nil {
 		return value, false, errors.New("mysqltx: GetOrCreate needs a Querier and two functions")
 	}
-	g := getOrCreate[T]{get, create}
+	s, err := newSettings(opts)
+	if err != nil {
+		return value, false, err
+	}
+	g := getOrCreate[T]{settings: s, q: q, get: get, create: create}
 	if outer := enclosingOn(ctx, beneath[*sql.DB](q)); outer != nil {
-		return g.within(ctx, outer.tx)
+		g.q = outer.tx
 	}
-	switch p := q.(type) {
-	case transaction:
-		return g.within(ctx, q)
-	case pool:
-		return g.onPool(ctx, q, p)
+	if err := g.do(ctx); err != nil {
+		return value, false, err
 	}
-	return g.onConn(ctx, q)
+	return g.value, g.created, nil
 }
 
+// getOrCreate is one call of GetOrCreate.
 type getOrCreate[T any] struct {
-	get    func(ctx context.Context, q Querier, lock string) (T, error)
-	create func(ctx context.Context, q Querier) (T, error)
+	settings *settings
+	q        Querier
+	get      func(ctx context.Context, q Querier, lock string) (T, error)
+	create   func(ctx context.Context, q Querier) (T, error)
+
+	value   T
+	created bool
 }
 
-// within works in q's transaction.
-func (g getOrCreate[T]) within(ctx context.Context, q Querier) (value T, created bool, err error) {
-	defer func() { suspect(ctx, q, err) }()
-	value, err = g.get(ctx, q, "")
-	if !errors.Is(err, sql.ErrNoRows) {
-		return result(value, false, err)
+func (g *getOrCreate[T]) do(ctx context.Context) error {
+	switch g.q.(type) {
+	case transaction:
+		return g.inTransaction(ctx)
+	case pool:
+		return g.autocommit(ctx, false)
 	}
-	return g.createWithin(ctx, q)
-}
-
-// createWithin creates the row in q's transaction, or gets the row that was in the
-// way.
-func (g getOrCreate[T]) createWithin(ctx context.Context, q Querier) (value T, created bool, err error) {
-	var conflict error
-	for range maxCreates {
-		intact, err := inSavepoint(ctx, q, func(ctx context.Context) (err error) {
-			if value, err = g.create(ctx, q); err != nil {
-				return err
-			}
-			_, err = g.get(ctx, q, "")
-			if errors.Is(err, sql.ErrNoRows) {
-				return errNothingCreated
-			}
-			return err
-		})
-		if err == nil {
-			return value, true, nil
-		}
-		if !intact || !IsDuplicateKey(err) {
-			return result(value, false, err)
-		}
-		conflict = err
-		value, err = g.get(ctx, q, sharedLock)
-		if !errors.Is(err, sql.ErrNoRows) {
-			return result(value, false, err)
-		}
+	// A connection that might be in a transaction, or a Querier that doesn't show
+	// which of the three it is.
+	found, err := g.find(ctx, "")
+	if found || err != nil {
+		return err
 	}
-	return result(value, false, &ConflictError{Key: keyName(conflict), Err: conflict})
-}
-
-// onConn works on a connection that might be in a transaction, or on a Querier that
-// doesn't show which of the three it is.
-func (g getOrCreate[T]) onConn(ctx context.Context, q Querier) (value T, created bool, err error) {
-	value, err = g.get(ctx, q, "")
-	if !errors.Is(err, sql.ErrNoRows) {
-		return result(value, false, err)
-	}
-	open, err := inTransaction(ctx, q)
+	open, err := inTransaction(ctx, g.q)
 	switch {
 	case err != nil:
-		return result(value, false, err)
+		return err
 	case open:
-		return g.createWithin(ctx, q)
+		return g.makeOrFind(ctx, g.makeInTransaction)
 	}
-	conn, ok := q.(session)
-	if !ok {
-		return result(value, false, fmt.Errorf("mysqltx: GetOrCreate cannot begin a transaction on a %T, and it is not in one: pass the *sql.DB, *sql.Conn or *sql.Tx inside it", q))
-	}
-	return g.onIdleConn(ctx, conn)
+	return g.autocommit(ctx, true)
 }
 
-// alone are the settings of create's own transaction. createWithin's savepoint
-// watches over that transaction.
-var alone = &settings{attempts: DefaultAttempts, contained: true}
-
-// onPool works on connections of p, which is q, with a transaction for create alone.
-func (g getOrCreate[T]) onPool(ctx context.Context, q Querier, p pool) (value T, created bool, err error) {
-	err = alone.retry(ctx, func() (again bool, err error) {
-		if value, err = g.get(ctx, q, ""); !errors.Is(err, sql.ErrNoRows) {
-			return alone.retryable(err), err
-		}
-		conn, err := connect(ctx, p)
-		if err != nil {
-			return alone.retryable(err), err
-		}
-		defer func() { _ = conn.Close() }()
-		value, created, again, err = g.createAlone(ctx, beneath[*sql.DB](q), conn)
-		return again, err
-	})
-	return result(value, created, err)
+// find gets the row, if it is there.
+func (g *getOrCreate[T]) find(ctx context.Context, lock string) (found bool, err error) {
+	g.value, err = g.get(ctx, g.q, lock)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
-// onIdleConn works on a connection that is in no transaction, and on which get has
-// just found no row. It begins a transaction for create alone.
-func (g getOrCreate[T]) onIdleConn(ctx context.Context, conn session) (value T, created bool, err error) {
-	looked := true
-	err = alone.retry(ctx, func() (again bool, err error) {
-		if !looked {
-			if value, err = g.get(ctx, conn, ""); !errors.Is(err, sql.ErrNoRows) {
-				return alone.retryable(err), err
-			}
+// makeOrFind makes the row, or finds the one that it collides with. make reports whether
+// its error is a duplicate key and it has left nothing.
+func (g *getOrCreate[T]) makeOrFind(ctx context.Context, make func(context.Context) (collided bool, err error)) error {
+	var conflict error
+	for range maxCreates {
+		collided, err := make(ctx)
+		if !collided {
+			return err
+		}
+		conflict = err
+		if found, err := g.find(ctx, sharedLock); found || err != nil {
+			return err
+		}
+	}
+	return &ConflictError{Key: keyName(conflict), Err: conflict}
+}
+
+// make creates the row, and reads it.
+func (g *getOrCreate[T]) make(ctx context.Context, lock string) (err error) {
+	g.created = false
+	if g.value, err = g.create(ctx, g.q); err != nil {
+		return err
+	}
+	g.created = true
+	if g.settings.readsLast {
+		return g.readLast(ctx, lock)
+	}
+	return nil
+}
+
+func (g *getOrCreate[T]) readLast(ctx context.Context, lock string) error {
+	found, err := g.find(ctx, lock)
+	if err == nil && !found {
+		return errNothingCreated
+	}
+	return err
+}
+
+func (g *getOrCreate[T]) inTransaction(ctx context.Context) error {
+	found, err := g.find(ctx, "")
+	if !found && err == nil {
+		err = g.makeOrFind(ctx, g.makeInTransaction)
+	}
+	enclosingOf(ctx, g.q).noteSuspect(err)
+	return err
+}
+
+func (g *getOrCreate[T]) makeInTransaction(ctx context.Context) (collided bool, err error) {
+	intact, err := inSavepoint(ctx, g.q, func(ctx context.Context) error { return g.make(ctx, "") })
+	return intact && IsDuplicateKey(err), err
+}
+
+// autocommit works on a pool, or on a connection that is in no transaction. looked
+// reports whether get has just found no row.
+func (g *getOrCreate[T]) autocommit(ctx context.Context, looked bool) error {
+	return g.settings.retry(ctx, func() (again bool, err error) {
+		if err = g.autocommitOnce(ctx, looked); err == nil {
+			return false, nil
 		}
 		looked = false
-		value, created, again, err = g.createAlone(ctx, beneath[*sql.DB](conn), conn)
-		if again && needsOtherConnection(err) {
+		again = g.settings.retryable(err) || g.settings.idempotent && isAmbiguous(err)
+		if _, ok := g.q.(pool); !ok && again && needsOtherConnection(err) {
 			return false, &unrepeatableError{err: err, reason: errNoOther}
 		}
 		return again, err
 	})
-	return result(value, created, err)
 }
 
-// createAlone creates the row in its own transaction on conn, or gets the row that
-// was in the way. If that fails, again reports whether to try again.
-func (g getOrCreate[T]) createAlone(ctx context.Context, db *sql.DB, conn session) (value T, created, again bool, err error) {
-	again, err = alone.attempt(ctx, db, conn, func(ctx context.Context, tx *sql.Tx) (err error) {
-		value, created, err = g.createWithin(ctx, tx)
-		return err
-	})
-	value, created, err = result(value, created, err)
-	return value, created, again, err
-}
-
-// result leaves out the value if there is an error.
-func result[T any](value T, created bool, err error) (T, bool, error) {
-	if err != nil {
-		var none T
-		return none, false, err
+func (g *getOrCreate[T]) autocommitOnce(ctx context.Context, looked bool) error {
+	switch {
+	case g.created: // by the attempt before, which failed later
+		return g.readLast(ctx, sharedLock)
+	case !looked:
+		if found, err := g.find(ctx, ""); found || err != nil {
+			return err
+		}
 	}
-	return value, created, nil
+	return g.makeOrFind(ctx, func(ctx context.Context) (collided bool, err error) {
+		err = g.make(ctx, sharedLock)
+		if !g.created && unknownOutcome(err) && ctx.Err() == nil && !isFinal(err) && !isAmbiguous(err) {
+			err = &AmbiguousCommitError{Err: err}
+		}
+		return !g.created && IsDuplicateKey(err), err
+	})
 }

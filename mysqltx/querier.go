@@ -7,9 +7,11 @@ import (
 )
 
 // Querier is what [GetOrCreate] works on: a *sql.DB, *sql.Conn or *sql.Tx, or a type
-// that embeds one of these, such as sqlx's types.
+// that embeds one of these, such as sqlx's types. Its methods are those of sqlc's DBTX
+// and of GORM's ConnPool.
 type Querier interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }

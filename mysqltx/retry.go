@@ -18,8 +18,13 @@ const (
 )
 
 // maxTimeouts is how many attempts can end in error 1205. Each of them has held a
-// connection for innodb_lock_wait_timeout, which is 50 s by default.
-const maxTimeouts = 2
+// connection for innodb_lock_wait_timeout, which is 50 s by default. maxLost is how
+// many can end with a lost connection: the cause can be in the function, such as a
+// statement that takes longer than readTimeout, and that the server goes on with.
+const (
+	maxTimeouts = 2
+	maxLost     = 3
+)
 
 // retry runs once until it succeeds, fails for good, or has run often enough.
 //
@@ -32,7 +37,7 @@ func (s *settings) retry(ctx context.Context, once func() (again bool, err error
 		Multiplier:          2,
 		RandomizationFactor: 1,
 	}
-	timeouts := 0
+	timeouts, lost := 0, 0
 	var before error // of the attempt before
 	for attempt := 1; ; attempt++ {
 		again, err := once()
@@ -42,6 +47,9 @@ func (s *settings) retry(ctx context.Context, once func() (again bool, err error
 		if hasNumber(err, errLockWaitTimeout) {
 			timeouts++
 		}
+		if connectionLost(err) || brokenInWriting(err) {
+			lost++
+		}
 		switch {
 		case !again:
 			return withoutRetry(err, before)
@@ -49,7 +57,7 @@ func (s *settings) retry(ctx context.Context, once func() (again bool, err error
 			return interrupted(ctx, err)
 		case s.attempts == 1:
 			return withoutRetry(err, before)
-		case attempt == s.attempts || timeouts == maxTimeouts:
+		case attempt == s.attempts || timeouts == maxTimeouts || lost == maxLost:
 			return fmt.Errorf("mysqltx: gave up after %d attempts: %w", attempt, err)
 		}
 		wait := intervals.NextBackOff()
@@ -82,27 +90,47 @@ func withoutRetry(err, before error) error {
 	return fmt.Errorf("mysqltx: no connection to run again on: %w, after an attempt that failed: %w", none.err, before)
 }
 
-// retryable reports whether to run a function again after its error.
-func (s *settings) retryable(err error) bool {
+// verdict is whether to run a function again after its error.
+type verdict int
+
+const (
+	notAgain verdict = iota
+	ifLost           // if the connection of the transaction was lost, and not another one
+	always
+)
+
+// judge judges an error that came before COMMIT was sent.
+func (s *settings) judge(err error) verdict {
 	switch {
 	case isFinal(err), isAmbiguous(err):
-		return false
-	case IsRetryable(err):
-		return true
+		return notAgain
+	case hasServerError(err, mayRunAgain), s.retryIf != nil && s.retryIf(err):
+		return always
+	case connectionLost(err), brokenInWriting(err):
+		return ifLost
 	}
-	return s.retryIf != nil && s.retryIf(err)
+	return notAgain
 }
 
-// judgeCommit judges an error of COMMIT: whether to run the function again, and
-// what to return if not.
-func (s *settings) judgeCommit(err error) (again bool, _ error) {
+// judgeCommit judges an error of COMMIT. It returns the error for the caller, if the
+// function isn't run again.
+func (s *settings) judgeCommit(err error) (verdict, error) {
 	switch {
-	case rolledBack(err):
-		return s.retryable(err), err
-	case answered(err) && s.retryIf != nil && s.retryIf(err):
-		return true, err
+	case rolledBack(err) && s.judge(err) == notAgain:
+		return notAgain, err
+	case rolledBack(err), answered(err) && s.retryIf != nil && s.retryIf(err):
+		return always, err
+	case s.idempotent:
+		return always, &AmbiguousCommitError{Err: err}
 	}
-	return s.idempotent, &AmbiguousCommitError{Err: err}
+	return notAgain, &AmbiguousCommitError{Err: err}
+}
+
+// retryable reports whether to try again after an error of something that has no
+// connection of its own.
+func (s *settings) retryable(err error) bool {
+	v := s.judge(err)
+	return v == always || v == ifLost && connectionLost(err)
 }
 
 // connect takes a connection for an attempt out of a pool.

@@ -11,19 +11,30 @@ import (
 // returns an error or panics.
 //
 // If the server rolled the transaction back for the sake of another one, or the
-// connection was lost before COMMIT (see [IsRetryable]), Run runs fn again, up to
-// [WithAttempts] times in all. Before each retry it waits for a random time that
-// grows. After error 1205, a lock wait timeout, it retries only once. So fn must be
-// safe to run several times: what it does outside the database isn't undone.
+// connection was lost before COMMIT, Run runs fn again, up to [WithAttempts] times in
+// all. Before each retry it waits for a random time that grows, and it takes a new
+// connection. After error 1205, a lock wait timeout, it retries only once, and after
+// lost connections twice. So fn must be safe to run several times: what it does
+// outside the database isn't undone.
 //
-// fn uses tx from one goroutine at a time, and passes its ctx to whatever it calls.
-// It doesn't end tx, neither with a method nor with a statement. It returns the
-// errors it gets: an error that Run doesn't retry is returned at once, unchanged.
+// fn uses tx from one goroutine at a time, and passes its ctx to whatever it calls. With
+// errgroup and its like, let the goroutines of a group not share tx: a call that fails
+// would undo what another one does. Run refuses a nested call that runs at the same time
+// as another one, and commits nothing if one still runs when fn returns, or fails in
+// another goroutine.
+//
+// fn doesn't end tx, neither with a method nor with a statement. It returns the errors
+// it gets: an error that Run doesn't retry is returned at once, unchanged.
 //
 // Half a transaction is never committed. If the server has ended the transaction
 // and fn nevertheless returns nil, Run returns [ErrTransactionLost]. One case can't
-// be recognised: a fn that commits, with DDL for example, and then returns error
-// 1213 runs again.
+// be recognised without the guard: a fn that commits, with DDL for example, and then
+// returns error 1213 runs again. With it, there is another: a procedure or a prepared
+// statement that ends the transaction and begins another.
+//
+// On a connection of mysqlinit with guard=true, Run sends BEGIN, what fn sends, and COMMIT.
+// See [WithSentinel] for other connections. Their sessions must have autocommit on,
+// which is the server's default.
 //
 // ctx bounds everything except COMMIT and ROLLBACK, because their answer is what
 // matters. The driver's readTimeout bounds those two. Cleaning up the connection
@@ -31,9 +42,6 @@ import (
 // success. A COMMIT that was sent and got no answer is an [AmbiguousCommitError].
 // If ctx ends during a wait, the error wraps both the cause of that and the last
 // attempt's error.
-//
-// The pool's sessions must have autocommit on, which is the server's default; see
-// [WithSentinel].
 //
 // A Run inside fn, on the same db and with the ctx that fn was given, joins the
 // transaction. It runs its function once, in a savepoint that is rolled back if

@@ -15,7 +15,7 @@ func release(ctx context.Context, q Querier, name string) error {
 	_, err := q.ExecContext(ctx, "RELEASE SAVEPOINT "+name)
 	switch {
 	case hasNumber(err, errNoSuchSavepoint):
-		return ErrTransactionLost
+		return errSavepointGone
 	case errors.Is(err, driver.ErrBadConn), errors.Is(err, mysql.ErrBusyBuffer):
 		// Under a context that can end, the driver closes a connection that has an
 		// open result set when the next statement comes. The two causes then look
@@ -25,33 +25,24 @@ func release(ctx context.Context, q Querier, name string) error {
 	return err
 }
 
-// rollbackTo undoes what was done since a savepoint, and releases it. It works even
-// if the context has ended, because the caller can go on in the transaction under
-// another context.
-func rollbackTo(ctx context.Context, q Querier, name string) error {
-	ctx, cancel := cleanupContext(ctx)
-	defer cancel()
-	_, err := q.ExecContext(ctx, "ROLLBACK TO SAVEPOINT "+name)
-	switch {
-	case hasNumber(err, errNoSuchSavepoint):
-		return ErrTransactionLost
-	case err != nil:
-		return err
-	}
-	if err := wholly(ctx, q); err != nil {
-		return err
-	}
-	return release(ctx, q, name)
-}
-
 // wholly returns errMixed if the rollback just before could not undo everything,
-// which the server reports in a warning.
+// which the server reports in a warning. On MariaDB the list can be that of an earlier
+// statement.
 func wholly(ctx context.Context, q Querier) (err error) {
+	var count int
+	err = q.QueryRowContext(ctx, "SHOW COUNT(*) WARNINGS").Scan(&count)
+	counted := !hasNumber(err, errUnknown) // vtgate does not know the statement
+	if counted && (err != nil || count == 0) {
+		return err
+	}
 	rows, err := q.QueryContext(ctx, "SHOW WARNINGS")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
+	if counted {
+		err = errNoWarnings
+	}
 	for rows.Next() {
 		var level, message string
 		var code int
@@ -61,8 +52,9 @@ func wholly(ctx context.Context, q Querier) (err error) {
 		if code == errNotRolledBack {
 			return errMixed
 		}
+		err = nil
 	}
-	return rows.Err()
+	return errors.Join(rows.Err(), err)
 }
 
 // inTransaction asks the server whether q is a connection with an open transaction.

@@ -1,5 +1,5 @@
-// Command getorcreate compares ways to get or create a row: how many statements each
-// way sends, and how fast it is. It prints Markdown or writes it into a document.
+// Command getorcreate compares ways to get or create a row, and to run a transaction: how
+// many statements each way sends, and how fast it is. It prints Markdown or writes it into a document.
 package main
 
 import (
@@ -21,16 +21,18 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-// load describes which rows the workers ask for.
+// load describes which rows the workers ask for, and in which ways.
 type load struct {
 	name, what string
+	methods    []method
 	key        func(method, round, worker, i int) string // the row of a worker's i-th call
 }
 
 var loads = []load{
-	{"there", "the row is there", func(_, _, _, i int) string { return fmt.Sprintf("there-%d", i%100) }},
-	{"cold", "each call asks for a row that is not there and that no other call asks for", func(m, r, w, i int) string { return fmt.Sprintf("cold-%d-%d-%d-%d", m, r, w, i) }},
-	{"hot", "all workers ask for the same rows in the same order; the rows are not there at first", func(m, r, _, i int) string { return fmt.Sprintf("hot-%d-%d-%d", m, r, i) }},
+	{"there", "the row is there", getOrCreate, func(_, _, _, i int) string { return fmt.Sprintf("there-%d", i%100) }},
+	{"cold", "each call asks for a row that is not there and that no other call asks for", getOrCreate, func(m, r, w, i int) string { return fmt.Sprintf("cold-%d-%d-%d-%d", m, r, w, i) }},
+	{"hot", "all workers ask for the same rows in the same order; the rows are not there at first", getOrCreate, func(m, r, _, i int) string { return fmt.Sprintf("hot-%d-%d-%d", m, r, i) }},
+	{"transaction", "each call inserts a row in its own transaction", transactions, func(m, r, w, i int) string { return fmt.Sprintf("tx-%d-%d-%d-%d", m, r, w, i) }},
 }
 
 var workerCounts = []int{1, 4, 16, 64}
@@ -64,13 +66,18 @@ func measureServer(ctx context.Context, out *strings.Builder, isMySQL bool, roun
 		return err
 	}
 	defer func() { _ = s.Stop() }()
-	db, err := mysqlinit.Open(s.DSN(testserver.Root, "interpolateParams=true"))
-	if err != nil {
-		return err
+	var p pools
+	for params, pool := range map[string]**sql.DB{"interpolateParams=true": &p.plain, "interpolateParams=true&guard=true": &p.guarded} {
+		db, err := mysqlinit.Open(s.DSN(testserver.Root, params))
+		if err != nil {
+			return err
+		}
+		defer func() { _ = db.Close() }()
+		db.SetMaxIdleConns(slices.Max(workerCounts))
+		*pool = db
 	}
-	defer func() { _ = db.Close() }()
-	db.SetMaxIdleConns(slices.Max(workerCounts))
-	b := bench{ctx: ctx, db: db, rounds: rounds, batch: batch}
+	db := p.plain
+	b := bench{ctx: ctx, pools: p, rounds: rounds, batch: batch}
 	if _, err := db.ExecContext(ctx, "CREATE TABLE bench (id BIGINT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(60) NOT NULL UNIQUE)"); err != nil {
 		return err
 	}
@@ -97,7 +104,7 @@ func serverName(version string) string {
 
 type bench struct {
 	ctx           context.Context
-	db            *sql.DB
+	pools         pools
 	rounds, batch int
 	round         int // of the whole run: keys contain it, so no key is used twice
 }
@@ -113,22 +120,22 @@ func (b *bench) tables(out *strings.Builder) error {
 			fmt.Fprintf(out, "%d %s|", workers, noun)
 		}
 		fmt.Fprintf(out, "\n|---|--:|%s\n", strings.Repeat("--:|", len(workerCounts)))
-		rates := make([][]float64, len(methods)) // by method and number of workers
-		statements := make([]float64, len(methods))
+		rates := make([][]float64, len(l.methods)) // by method and number of workers
+		statements := make([]float64, len(l.methods))
 		for _, workers := range workerCounts {
 			medians, sent, err := b.compare(l, workers)
 			if err != nil {
 				return err
 			}
-			for m := range methods {
+			for m := range l.methods {
 				rates[m] = append(rates[m], medians[m])
 				if workers == 1 {
 					statements[m] = sent[m]
 				}
 			}
 		}
-		for m := range methods {
-			fmt.Fprintf(out, "|%s|%.1f|", methods[m].name, statements[m])
+		for m := range l.methods {
+			fmt.Fprintf(out, "|%s|%.1f|", l.methods[m].name, statements[m])
 			for _, rate := range rates[m] {
 				fmt.Fprintf(out, "%.0f|", rate)
 			}
@@ -142,17 +149,17 @@ func (b *bench) tables(out *strings.Builder) error {
 // compare measures all methods in turns. For each method it returns the median number of
 // calls per second and of statements per call.
 func (b *bench) compare(l load, workers int) (rates, statements []float64, err error) {
-	allRates, allStatements := make([][]float64, len(methods)), make([][]float64, len(methods))
+	allRates, allStatements := make([][]float64, len(l.methods)), make([][]float64, len(l.methods))
 	for range b.rounds {
 		b.round++
-		for m := range methods {
+		for m := range l.methods {
 			before, err := b.questions()
 			if err != nil {
 				return nil, nil, err
 			}
 			elapsed, err := b.measure(l, workers, m)
 			if err != nil {
-				return nil, nil, fmt.Errorf("%s, %s, %d workers: %w", methods[m].name, l.name, workers, err)
+				return nil, nil, fmt.Errorf("%s, %s, %d workers: %w", l.methods[m].name, l.name, workers, err)
 			}
 			after, err := b.questions()
 			if err != nil {
@@ -164,7 +171,7 @@ func (b *bench) compare(l load, workers int) (rates, statements []float64, err e
 			allStatements[m] = append(allStatements[m], float64(sent)/calls)
 		}
 	}
-	for m := range methods {
+	for m := range l.methods {
 		rates, statements = append(rates, median(allRates[m])), append(statements, median(allStatements[m]))
 	}
 	return rates, statements, nil
@@ -178,7 +185,7 @@ func (b *bench) measure(l load, workers, m int) (time.Duration, error) {
 	for w := range workers {
 		all.Go(func() {
 			for i := range b.batch / workers {
-				if _, err := methods[m].do(b.ctx, b.db, l.key(m, b.round, w, i)); err != nil {
+				if _, err := l.methods[m].do(b.ctx, b.pools, l.key(m, b.round, w, i)); err != nil {
 					errs[w] = err
 					return
 				}
@@ -198,7 +205,7 @@ func (b *bench) measure(l load, workers, m int) (time.Duration, error) {
 // questions returns how many statements the server has received.
 func (b *bench) questions() (n int, err error) {
 	var name string
-	err = b.db.QueryRowContext(b.ctx, "SHOW GLOBAL STATUS LIKE 'Questions'").Scan(&name, &n)
+	err = b.pools.plain.QueryRowContext(b.ctx, "SHOW GLOBAL STATUS LIKE 'Questions'").Scan(&name, &n)
 	return n, err
 }
 

@@ -11,16 +11,42 @@ import (
 // method is one way to get or create the row of a name. It returns the row's id.
 type method struct {
 	name string
-	do   func(ctx context.Context, db *sql.DB, name string) (id int64, err error)
+	do   func(ctx context.Context, p pools, name string) (id int64, err error)
 }
 
-var methods = []method{
-	{"`GetOrCreate(db)`", onPool},
-	{"`GetOrCreate(tx)` in `Run`", inRun},
-	{"the same, `WithSentinel(false)`", inRunUnwatched},
-	{"by hand: get, insert, get", byHand},
-	{"`INSERT … ON DUPLICATE KEY UPDATE`", upsert},
-	{"`INSERT IGNORE`, `SELECT`", ignore},
+// pools are the pools that methods choose from, without and with the guard.
+type pools struct{ plain, guarded *sql.DB }
+
+var getOrCreate = []method{
+	{"`GetOrCreate(db)`", func(ctx context.Context, p pools, name string) (int64, error) { return onPool(ctx, p.plain, name) }},
+	{"the same, `WithLastRead(false)`", func(ctx context.Context, p pools, name string) (int64, error) {
+		return onPool(ctx, p.plain, name, mysqltx.WithLastRead(false))
+	}},
+	{"`GetOrCreate(tx)` in `Run`, `guard=true`", func(ctx context.Context, p pools, name string) (int64, error) {
+		return inRun(ctx, p.guarded, name)
+	}},
+	{"the same, without the guard", func(ctx context.Context, p pools, name string) (int64, error) { return inRun(ctx, p.plain, name) }},
+	{"the same, `WithSentinel(false)`", func(ctx context.Context, p pools, name string) (int64, error) {
+		return inRun(ctx, p.plain, name, mysqltx.WithSentinel(false))
+	}},
+	{"by hand: get, insert, get", func(ctx context.Context, p pools, name string) (int64, error) { return byHand(ctx, p.plain, name) }},
+	{"`INSERT … ON DUPLICATE KEY UPDATE`", func(ctx context.Context, p pools, name string) (int64, error) { return upsert(ctx, p.plain, name) }},
+	{"`INSERT IGNORE`, `SELECT`", func(ctx context.Context, p pools, name string) (int64, error) { return ignore(ctx, p.plain, name) }},
+}
+
+// transactions are ways to run a transaction of one INSERT.
+var transactions = []method{
+	{"`Run`, `guard=true`", func(ctx context.Context, p pools, name string) (int64, error) {
+		return insertInRun(ctx, p.guarded, name)
+	}},
+	{"`Run` without the guard", func(ctx context.Context, p pools, name string) (int64, error) { return insertInRun(ctx, p.plain, name) }},
+	{"the same, `WithSentinel(false)`", func(ctx context.Context, p pools, name string) (int64, error) {
+		return insertInRun(ctx, p.plain, name, mysqltx.WithSentinel(false))
+	}},
+	{"by hand, `guard=true`", func(ctx context.Context, p pools, name string) (int64, error) {
+		return insertInTx(ctx, p.guarded, name)
+	}},
+	{"by hand", func(ctx context.Context, p pools, name string) (int64, error) { return insertInTx(ctx, p.plain, name) }},
 }
 
 func get(name string) func(context.Context, mysqltx.Querier, string) (int64, error) {
@@ -44,25 +70,38 @@ func insert(ctx context.Context, q mysqltx.Querier, statement, name string) (int
 	return result.LastInsertId()
 }
 
-func onPool(ctx context.Context, db *sql.DB, name string) (int64, error) {
-	id, _, err := mysqltx.GetOrCreate(ctx, db, get(name), create(name))
+func onPool(ctx context.Context, db *sql.DB, name string, opts ...mysqltx.Option) (int64, error) {
+	id, _, err := mysqltx.GetOrCreate(ctx, db, get(name), create(name), opts...)
 	return id, err
 }
 
-func inRun(ctx context.Context, db *sql.DB, name string) (int64, error) {
-	return run(ctx, db, name)
-}
-
-func inRunUnwatched(ctx context.Context, db *sql.DB, name string) (int64, error) {
-	return run(ctx, db, name, mysqltx.WithSentinel(false))
-}
-
-func run(ctx context.Context, db *sql.DB, name string, opts ...mysqltx.Option) (id int64, err error) {
+func inRun(ctx context.Context, db *sql.DB, name string, opts ...mysqltx.Option) (id int64, err error) {
 	err = mysqltx.Run(ctx, db, func(ctx context.Context, tx *sql.Tx) (err error) {
 		id, _, err = mysqltx.GetOrCreate(ctx, tx, get(name), create(name))
 		return err
 	}, opts...)
 	return id, err
+}
+
+func insertInRun(ctx context.Context, db *sql.DB, name string, opts ...mysqltx.Option) (id int64, err error) {
+	err = mysqltx.Run(ctx, db, func(ctx context.Context, tx *sql.Tx) (err error) {
+		id, err = create(name)(ctx, tx)
+		return err
+	}, opts...)
+	return id, err
+}
+
+func insertInTx(ctx context.Context, db *sql.DB, name string) (int64, error) {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = tx.Rollback() }()
+	id, err := create(name)(ctx, tx)
+	if err != nil {
+		return 0, err
+	}
+	return id, tx.Commit()
 }
 
 func byHand(ctx context.Context, db *sql.DB, name string) (int64, error) {

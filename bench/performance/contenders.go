@@ -76,6 +76,9 @@ var querying = []contender{
 	{"otelsql", false, func(s server) (*sql.DB, error) { return otelsql.Open("mysql", s.dsn("root", "")) }},
 }
 
+// transacting are the contenders for queries in a transaction, which the guard watches.
+var transacting = querying[:3]
+
 // named returns the contenders of those names.
 func named(all []contender, names ...string) (found []contender) {
 	for _, name := range names {

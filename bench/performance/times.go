@@ -33,50 +33,87 @@ type operation struct {
 
 var operations = []operation{
 	// The others are mysqlinit with options whose cost shows in the round trips.
-	{"new connection", connecting[:8], func(ctx context.Context, db *sql.DB) (func() error, error) {
-		db.SetMaxIdleConns(0)
-		return func() error {
-			conn, err := db.Conn(ctx)
-			if err != nil {
-				return err
-			}
-			return conn.Close()
-		}, nil
+	{newConnection, connecting[:8], connectAndClose},
+	{endlessContext, named(connecting, plain, variables, twoSets, ours, untimed), func(_ context.Context, db *sql.DB) (func() error, error) {
+		return connectAndClose(context.Background(), db) // as database/sql's own opener does
 	}},
-	{"QueryRow", querying, func(ctx context.Context, db *sql.DB) (func() error, error) {
-		return func() error { return db.QueryRowContext(ctx, "SELECT 1").Scan(new(int)) }, nil
-	}},
-	{"prepared Exec", querying, func(ctx context.Context, db *sql.DB) (func() error, error) {
-		stmt, err := db.PrepareContext(ctx, "DO ?")
+	{"QueryRow", querying, onPool(queryRow)},
+	{"QueryRow in a transaction", transacting, inTransaction(queryRow)},
+	{"prepared Exec", querying, onPool(preparedExec)},
+	{"prepared Exec in a transaction", transacting, inTransaction(preparedExec)},
+	{"1,000 rows", querying, onPool(thousandRows)},
+	{"1,000 rows in a transaction", transacting, inTransaction(thousandRows)},
+}
+
+// querier is a pool or a transaction.
+type querier interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
+}
+
+// onPool runs an operation on the pool itself.
+func onPool(prepare func(ctx context.Context, q querier) (func() error, error)) func(context.Context, *sql.DB) (func() error, error) {
+	return func(ctx context.Context, db *sql.DB) (func() error, error) { return prepare(ctx, db) }
+}
+
+// inTransaction runs an operation in one transaction, which ends with the connection.
+func inTransaction(prepare func(ctx context.Context, q querier) (func() error, error)) func(context.Context, *sql.DB) (func() error, error) {
+	return func(ctx context.Context, db *sql.DB) (func() error, error) {
+		tx, err := db.BeginTx(ctx, nil)
 		if err != nil {
 			return nil, err
 		}
-		return func() error {
-			_, err := stmt.ExecContext(ctx, 1)
+		return prepare(ctx, tx)
+	}
+}
+
+func queryRow(ctx context.Context, q querier) (func() error, error) {
+	return func() error { return q.QueryRowContext(ctx, "SELECT 1").Scan(new(int)) }, nil
+}
+
+func preparedExec(ctx context.Context, q querier) (func() error, error) {
+	stmt, err := q.PrepareContext(ctx, "DO ?")
+	if err != nil {
+		return nil, err
+	}
+	return func() error {
+		_, err := stmt.ExecContext(ctx, 1)
+		return err
+	}, nil
+}
+
+func thousandRows(ctx context.Context, q querier) (func() error, error) {
+	return func() error {
+		rows, err := q.QueryContext(ctx, "SELECT id, name FROM bench_rows")
+		if err != nil {
 			return err
-		}, nil
-	}},
-	{"1,000 rows", querying, func(ctx context.Context, db *sql.DB) (func() error, error) {
-		return func() error {
-			rows, err := db.QueryContext(ctx, "SELECT id, name FROM bench_rows")
-			if err != nil {
+		}
+		n := 0
+		for rows.Next() {
+			var id int
+			var name string
+			if err := rows.Scan(&id, &name); err != nil {
 				return err
 			}
-			n := 0
-			for rows.Next() {
-				var id int
-				var name string
-				if err := rows.Scan(&id, &name); err != nil {
-					return err
-				}
-				n++
-			}
-			if n != 1000 {
-				return fmt.Errorf("%d rows", n)
-			}
-			return rows.Close()
-		}, nil
-	}},
+			n++
+		}
+		if n != 1000 {
+			return fmt.Errorf("%d rows", n)
+		}
+		return rows.Close()
+	}, nil
+}
+
+func connectAndClose(ctx context.Context, db *sql.DB) (func() error, error) {
+	db.SetMaxIdleConns(0)
+	return func() error {
+		conn, err := db.Conn(ctx)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	}, nil
 }
 
 // timing holds the measurements of an operation at one latency.
@@ -85,6 +122,9 @@ type timing struct {
 	paired
 	allocations []float64 // per call, by contender; measured only without a proxy
 }
+
+// allocationsOf returns the allocations of a contender's call.
+func (t timing) allocationsOf(name string) float64 { return t.allocations[slices.Index(t.names, name)] }
 
 func timeAll(ctx context.Context, s server, e effort) (timings []timing, err error) {
 	for _, latency := range latencies {
@@ -135,6 +175,8 @@ func timeOne(ctx context.Context, s server, op operation, samples, calls int, al
 // sample adds one sample for each contender: the median of some calls on a new
 // connection. The contenders take turns, in random order.
 func (t *timing) sample(ctx context.Context, s server, op operation, calls int, allocations bool) error {
+	ctx, end := context.WithCancel(ctx)
+	defer end() // ends the transactions of operations, so that their connections close
 	runs := make([]func() error, len(op.contenders))
 	for i, c := range op.contenders {
 		db, err := c.open(s)
@@ -168,7 +210,7 @@ func (t *timing) sample(ctx context.Context, s server, op operation, calls int, 
 		return nil
 	}
 	for _, run := range runs {
-		n, err := allocationsOf(run)
+		n, err := countAllocations(run)
 		if err != nil {
 			return err
 		}
@@ -177,9 +219,9 @@ func (t *timing) sample(ctx context.Context, s server, op operation, calls int, 
 	return nil
 }
 
-// allocationsOf returns the allocations of one call. It is the median of several
+// countAllocations returns the allocations of one call. It is the median of several
 // measurements, because goroutines that are ending can add some.
-func allocationsOf(run func() error) (float64, error) {
+func countAllocations(run func() error) (float64, error) {
 	var counts []float64
 	for range 7 {
 		var before, after runtime.MemStats

@@ -5,16 +5,19 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/go-sql-driver/mysql"
 
 	"github.com/mysqlinit/mysqlinit"
 	"github.com/mysqlinit/mysqlinit/inspect"
 )
 
-// checkTimeout bounds the whole check: the plain driver has no connectTimeout.
-const checkTimeout = time.Minute
+// readTimeout bounds each reading of a session. connectTimeout bounds connecting.
+const readTimeout = time.Minute
 
 // checkVersion is the version of the JSON document. A new field does not change
 // it.
@@ -26,6 +29,11 @@ const docs = "https://github.com/mysqlinit/mysqlinit/blob/main/docs/dsn.md"
 // checked is what a check has found. docs/check.md describes its JSON.
 type checked struct {
 	Version   int               `json:"version"`
+	Verdict   string            `json:"verdict"`
+	Host      string            `json:"host"` // host and port, or the socket
+	Time      time.Time         `json:"time"`
+	Tool      string            `json:"tool"`
+	Failure   *stepError        `json:"failure"`   // null if the check came to its end
 	Mysqlinit *inspect.State    `json:"mysqlinit"` // the session through this driver; null if it refused to give one
 	Plain     *inspect.State    `json:"plain"`     // the session through the MySQL driver alone; null if it could not connect
 	Server    inspect.Server    `json:"server"`
@@ -34,31 +42,76 @@ type checked struct {
 	MaySet    bool              `json:"may_set_binlog_format"`
 	Replica   string            `json:"replica"`
 	Findings  []inspect.Finding `json:"findings"`
+
+	ignored int // how many findings -ignore has removed
+}
+
+// stepError says during which step a check failed, and after which time.
+type stepError struct {
+	Step    string  `json:"step"`
+	Seconds float64 `json:"seconds"`
+	Text    string  `json:"error"`
+	err     error
+}
+
+func (e *stepError) Error() string {
+	return fmt.Sprintf("%s failed after %.1f s: %s", e.Step, e.Seconds, e.Text)
+}
+
+func (e *stepError) Unwrap() error { return e.err }
+
+// step does one step of a check.
+func step(name string, do func() error) error {
+	start := time.Now()
+	err := do()
+	if err == nil {
+		return nil
+	}
+	return &stepError{
+		Step:    name,
+		Seconds: time.Since(start).Round(100 * time.Millisecond).Seconds(),
+		Text:    strings.TrimPrefix(err.Error(), "mysqlinit: "),
+		err:     err,
+	}
 }
 
 // check inspects the two sessions that a DSN gives: through this driver, and
-// through the MySQL driver alone.
-func check(ctx context.Context, dsn string) (*checked, error) {
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
-	defer cancel()
+// through the MySQL driver alone. It always returns what it knows.
+func check(ctx context.Context, dsn string) *checked {
+	c := &checked{
+		Version:  checkVersion,
+		Time:     time.Now().UTC().Truncate(time.Second),
+		Tool:     "mysqlinit " + version(),
+		Replica:  "unknown",
+		Findings: []inspect.Finding{},
+	}
+	if err := c.sessions(ctx, dsn); err != nil && !errors.As(err, &c.Failure) {
+		c.Failure = &stepError{Step: "reading the DSN", Text: strings.TrimPrefix(err.Error(), "mysqlinit: "), err: err}
+	}
+	return c
+}
+
+// sessions inspects both sessions.
+func (c *checked) sessions(ctx context.Context, dsn string) error {
 	prepared, err := mysqlinit.Open(dsn)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer prepared.Close()
-	cfg, err := plainConfig(dsn)
+	plain, cfg, err := openPlain(dsn)
 	if err != nil {
-		return nil, err
-	}
-	plain, err := openPlain(cfg)
-	if err != nil {
-		return nil, err
+		return err
 	}
 	defer plain.Close()
+	c.Host, c.Server.Account = cfg.Addr, cfg.User // until the server says which account that is
 
-	plainReport, plainErr := inspect.Session(ctx, plain, inspect.WithConfig(cfg))
-	preparedReport, preparedErr := inspect.Session(ctx, prepared, inspect.WithConfig(cfg))
-	verifyErr := verify(ctx, dsn)
+	// The findings are about this driver's sessions, so its keys count.
+	preparedReport, preparedErr := look(ctx, "the driver mysqlinit", prepared, cfg)
+	if preparedErr != nil && !answered(preparedErr) {
+		return preparedErr // the plain driver would not reach the server either
+	}
+	plainReport, plainErr := look(ctx, "the MySQL driver alone", plain, cfg)
+	verifyErr := step("verifying the session", func() error { return verify(ctx, dsn) })
 	refused, isRefusal := errors.AsType[*mysqlinit.InitError](preparedErr)
 	differs, isDifferent := errors.AsType[*mysqlinit.InitError](verifyErr)
 	var more []inspect.Finding
@@ -67,17 +120,54 @@ func check(ctx context.Context, dsn string) (*checked, error) {
 	}
 	switch {
 	case preparedErr == nil && verifyErr != nil && !isDifferent:
-		return nil, verifyErr
+		return verifyErr
 	case preparedErr == nil && plainErr == nil:
-		return newChecked(preparedReport, &preparedReport.Session, &plainReport.Session, more...), nil
+		c.fill(preparedReport, &preparedReport.Session, &plainReport.Session, more...)
 	case preparedErr == nil:
-		return newChecked(preparedReport, &preparedReport.Session, nil, append(more, plainRefusal(plainErr))...), nil
+		c.fill(preparedReport, &preparedReport.Session, nil, append(more, plainRefusal(plainErr))...)
 	case isRefusal && plainErr == nil:
-		return newChecked(plainReport, nil, &plainReport.Session, driverRefusal(refused)), nil
+		c.fill(plainReport, nil, &plainReport.Session, refusal(refused, plainReport))
 	case isDifferent && plainErr == nil: // the session cannot even be looked at
-		return newChecked(plainReport, nil, &plainReport.Session, more...), nil
+		c.fill(plainReport, nil, &plainReport.Session, more...)
+	default:
+		return preparedErr
 	}
-	return nil, preparedErr
+	return nil
+}
+
+// look inspects a session of a pool.
+func look(ctx context.Context, name string, db *sql.DB, cfg *mysql.Config) (report *inspect.Report, err error) {
+	if err := step("connecting with "+name, func() error { return db.PingContext(ctx) }); err != nil {
+		return nil, err
+	}
+	err = step("reading the session of "+name, func() error {
+		ctx, cancel := context.WithTimeout(ctx, readTimeout)
+		defer cancel()
+		report, err = inspect.Session(ctx, db, inspect.WithConfig(cfg))
+		return err
+	})
+	return report, err
+}
+
+// answered reports whether an error is an answer of the server, or this driver's
+// refusal because of one.
+func answered(err error) bool {
+	_, isAnswer := errors.AsType[*mysql.MySQLError](err)
+	_, isRefusal := errors.AsType[*mysqlinit.InitError](err)
+	return isAnswer || isRefusal
+}
+
+// place says where and when a check was made, as far as that is known.
+func (c *checked) place() string {
+	var b strings.Builder
+	if c.Host != "" {
+		b.WriteString(c.Host + " ")
+	}
+	if c.Server.Account != "" {
+		b.WriteString("as " + c.Server.Account + " ")
+	}
+	b.WriteString("at " + c.Time.Format(time.RFC3339))
+	return b.String()
 }
 
 // verify connects as the DSN says, and reads the session back, as the DSN key
@@ -104,32 +194,44 @@ func withoutVerify(dsn string) string {
 	return dsn[:slash+1] + head + "?" + strings.Join(params, "&")
 }
 
-// newChecked adds findings to a report. A session is nil if there was no
-// connection.
-func newChecked(report *inspect.Report, prepared, plain *inspect.State, more ...inspect.Finding) *checked {
-	c := &checked{
-		Version:   checkVersion,
-		Mysqlinit: prepared,
-		Plain:     plain,
-		Server:    report.Server,
-		Global:    report.Global,
-		BinaryLog: report.BinaryLog,
-		MaySet:    report.MaySetBinlogFormat,
-		Replica:   report.Replica,
-		Findings:  append(report.Findings, more...),
-	}
+// fill takes over a report and adds findings to it. A session is nil if there was
+// no connection.
+func (c *checked) fill(report *inspect.Report, prepared, plain *inspect.State, more ...inspect.Finding) {
+	c.Mysqlinit, c.Plain = prepared, plain
+	c.Server, c.Global = report.Server, report.Global
+	c.BinaryLog, c.MaySet, c.Replica = report.BinaryLog, report.MaySetBinlogFormat, report.Replica
+	c.Findings = append(report.Findings, more...)
 	inspect.Sort(c.Findings)
-	return c
+}
+
+// refusal is the finding that this driver refuses to give a session. If it does
+// because of the STATEMENT format, it is the plain session's finding about that,
+// which becomes an error and leaves the report: one cause is one finding.
+func refusal(err *mysqlinit.InitError, plain *inspect.Report) inspect.Finding {
+	i := slices.IndexFunc(plain.Findings, func(f inspect.Finding) bool { return f.ID == "binlog-statement" })
+	if i < 0 || !strings.Contains(err.Reason, "STATEMENT format") {
+		return driverRefusal(err)
+	}
+	finding := plain.Findings[i]
+	plain.Findings = slices.Delete(plain.Findings, i, i+1)
+	finding.Severity = inspect.Error
+	finding.What = "READ COMMITTED writes would fail, so the driver mysqlinit refuses to connect"
+	finding.Why = reason(err)
+	return finding
 }
 
 // plainRefusal is the finding that the plain driver cannot connect. The usual
 // reason is a variable that this server has under another name.
 func plainRefusal(err error) inspect.Finding {
+	why := err.Error()
+	if failed, ok := errors.AsType[*stepError](err); ok {
+		why = failed.Text
+	}
 	return inspect.Finding{
 		ID:       "plain-refuses",
 		Severity: inspect.Info,
 		What:     "with this DSN the plain MySQL driver cannot connect",
-		Why:      err.Error(),
+		Why:      why,
 		Cure:     "if other programs use the same DSN: set only variables, and values, that this server accepts under these names",
 		Source:   docs,
 	}
@@ -170,5 +272,71 @@ func reason(err *mysqlinit.InitError) string {
 	return strings.TrimPrefix(strings.Replace(err.Error(), ". Cure: "+err.Cure, "", 1), "mysqlinit: ")
 }
 
-// needsAttention reports whether there is a warning or an error.
-func (c *checked) needsAttention() bool { return inspect.Worst(c.Findings) >= inspect.Warning }
+// conclude removes the findings with these IDs, and gives the verdict.
+func (c *checked) conclude(ignore []string) {
+	all := len(c.Findings)
+	c.Findings = slices.DeleteFunc(c.Findings, func(f inspect.Finding) bool { return slices.Contains(ignore, f.ID) })
+	c.ignored = all - len(c.Findings)
+	if c.Failure != nil {
+		c.Verdict = "no result: " + c.Failure.Step + " failed"
+		return
+	}
+	tally := map[inspect.Severity]int{}
+	for _, f := range c.Findings {
+		tally[f.Severity]++
+	}
+	c.Verdict = plural(tally[inspect.Error], "error") + ", " + plural(tally[inspect.Warning], "warning")
+	if c.ignored > 0 {
+		c.Verdict += fmt.Sprintf(", %d ignored", c.ignored)
+	}
+	c.Verdict += ": " + c.mainPoint()
+}
+
+// mainPoint is the finding that matters most, in a few words.
+func (c *checked) mainPoint() string {
+	if inspect.Worst(c.Findings) >= inspect.Warning {
+		return c.Findings[0].What
+	}
+	for _, f := range c.Findings {
+		if f.ID == "binlog-statement" { // the cure in this DSN has its price
+			return f.What
+		}
+	}
+	return "this DSN's sessions are in order"
+}
+
+func plural(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return fmt.Sprintf("%d %ss", n, word)
+}
+
+// failsOn is the value of -fail-on: the least severity that makes the command
+// fail. It is 0 if none does.
+type failsOn inspect.Severity
+
+func (f *failsOn) String() string {
+	if *f == 0 {
+		return "never"
+	}
+	return inspect.Severity(*f).String()
+}
+
+func (f *failsOn) Set(text string) error {
+	switch text {
+	case "error":
+		*f = failsOn(inspect.Error)
+	case "warning":
+		*f = failsOn(inspect.Warning)
+	case "never":
+		*f = 0
+	default:
+		return errors.New("want error, warning or never")
+	}
+	return nil
+}
+
+func (f failsOn) failed(findings []inspect.Finding) bool {
+	return f != 0 && inspect.Worst(findings) >= inspect.Severity(f)
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf16"
 
@@ -15,6 +16,9 @@ import (
 
 func (c *checked) print(out *screen) error {
 	var b strings.Builder
+	if c.Failure != nil { // it is on standard error
+		return nil
+	}
 	database := "no database"
 	if c.Server.Database != "" {
 		database = "database " + c.Server.Database
@@ -23,20 +27,37 @@ func (c *checked) print(out *screen) error {
 	if c.BinaryLog {
 		log = "on"
 	}
-	fmt.Fprintf(&b, "server    %s %s, %s, as %s\n", c.Server.Vendor, clean(c.Server.Version), clean(database), clean(c.Server.Account))
-	fmt.Fprintf(&b, "mysqlinit %s\n", describe(c.Mysqlinit))
-	fmt.Fprintf(&b, "plain     %s\n", describe(c.Plain))
-	fmt.Fprintf(&b, "log_bin   %s\n", log)
-
-	tally := map[inspect.Severity]int{}
-	for _, f := range c.Findings {
-		tally[f.Severity]++
-		fmt.Fprintf(&b, "\n%s %s %s\n", out.paint(severityStyles[f.Severity], f.Severity.String()+":"), out.paint(bold, clean(f.What)), out.paint(dim, "["+f.ID+"]"))
-		b.WriteString(hanging("why", f.Why))
-		b.WriteString(hanging("cure", f.Cure))
-		fmt.Fprintf(&b, "  see   %s\n", f.Source) // on one line, so that it can be clicked
+	verdict := good
+	if worst := inspect.Worst(c.Findings); worst >= inspect.Warning {
+		verdict = severityStyles[worst]
 	}
-	fmt.Fprintf(&b, "\n%s, %s, %d info\n", plural(tally[inspect.Error], "error"), plural(tally[inspect.Warning], "warning"), tally[inspect.Info])
+	for _, line := range wrap(c.Verdict, out.width) {
+		fmt.Fprintln(&b, out.paint(verdict, line))
+	}
+	b.WriteString("\n")
+	for _, field := range []struct{ label, text string }{
+		{"checked", c.Host + " at " + c.Time.Format(time.RFC3339) + " by " + c.Tool},
+		{"server", fmt.Sprintf("%s %s, %s, as %s", c.Server.Vendor, c.Server.Version, database, c.Server.Account)},
+		{"mysqlinit", describe(c.Mysqlinit)},
+		{"plain", describe(c.Plain)},
+		{"log_bin", log},
+	} {
+		b.WriteString(hanging(fmt.Sprintf("%-9s ", field.label), field.text, out.width))
+	}
+	for _, f := range c.Findings {
+		b.WriteString("\n")
+		for _, line := range wrap(f.Severity.String()+": "+f.What+" ["+f.ID+"]", out.width) {
+			fmt.Fprintln(&b, out.paint(severityStyles[f.Severity], line))
+		}
+		b.WriteString(hanging("  why   ", f.Why, out.width))
+		b.WriteString(hanging("  cure  ", f.Cure, out.width))
+		for line := range strings.SplitSeq(f.Commands, "\n") { // not wrapped, so that it can be copied
+			if f.Commands != "" {
+				fmt.Fprintf(&b, "        %s\n", clean(line))
+			}
+		}
+		fmt.Fprintf(&b, "  %s\n", f.Source) // on one line, so that it can be clicked
+	}
 	_, err := io.WriteString(out.w, b.String())
 	return err
 }
@@ -50,30 +71,23 @@ func describe(s *inspect.State) string {
 		return "no connection"
 	}
 	if s.BinlogFormat == "" {
-		return clean(s.Isolation)
+		return s.Isolation
 	}
-	return clean(s.Isolation + ", binlog_format " + s.BinlogFormat)
+	return s.Isolation + ", binlog_format " + s.BinlogFormat
 }
 
-// hanging returns the lines of a text with a label before the first. It returns
-// nothing if there is no text.
-func hanging(label, text string) string {
+// hanging returns the wrapped lines of a text with a label before the first. It
+// returns nothing if there is no text.
+func hanging(label, text string, width int) string {
 	if text == "" {
 		return ""
 	}
 	var b strings.Builder
-	for _, line := range wrap(text, width-8) {
-		fmt.Fprintf(&b, "  %-5s %s\n", label, line)
-		label = ""
+	for _, line := range wrap(text, width-len(label)) {
+		fmt.Fprintf(&b, "%s%s\n", label, line)
+		label = strings.Repeat(" ", len(label))
 	}
 	return b.String()
-}
-
-func plural(n int, word string) string {
-	if n == 1 {
-		return "1 " + word
-	}
-	return fmt.Sprintf("%d %ss", n, word)
 }
 
 func (c *checked) writeJSON(w io.Writer) error {

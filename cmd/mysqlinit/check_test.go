@@ -5,11 +5,14 @@ import (
 	"database/sql"
 	"encoding/json"
 	"flag"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mysqlinit/mysqlinit/inspect"
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
@@ -28,7 +31,10 @@ func runCheck(t *testing.T, args ...string) (code int, stdout, stderr string) {
 func golden(t *testing.T, name, got string) {
 	t.Helper()
 	for _, variable := range []struct{ match, instead string }{
-		{`[0-9]+\.[0-9]+\.[0-9]+[^, "]*`, "VERSION"},
+		{`127\.0\.0\.1:[0-9]+`, "localhost:PORT"},
+		{`[0-9-]+T[0-9:]+Z`, "TIME"},
+		{`mysqlinit (\(devel\)|v[^ "\n]+)`, "mysqlinit TOOL"},
+		{`[0-9]+\.[0-9]+\.[0-9]+[^, "\n]*`, "VERSION"},
 		{`"comment": "[^"]*"`, `"comment": "COMMENT"`},
 	} {
 		got = regexp.MustCompile(variable.match).ReplaceAllString(got, variable.instead)
@@ -74,6 +80,15 @@ func checkGolden(t *testing.T, dsn string, wantCode int, name string) {
 		t.Errorf("%s: exit code %d, %s", name, code, stderr)
 	}
 	golden(t, name+".txt", stdout)
+	checkWidth(t, stdout, 80)
+	t.Setenv("COLUMNS", "60")
+	_, narrow, _ := runCheck(t, dsn)
+	t.Setenv("COLUMNS", "80")
+	for line := range strings.Lines(narrow) {
+		if !strings.HasPrefix(line, "  http") && !strings.HasPrefix(line, "        ") { // links and lines to copy are not wrapped
+			checkWidth(t, line, 60)
+		}
+	}
 
 	code, stdout, stderr = runCheck(t, dsn, "--json")
 	if code != wantCode || stderr != "" {
@@ -95,6 +110,58 @@ func logStatements(t *testing.T, s *testserver.Server) {
 	}
 	defer db.Close()
 	testserver.Exec(t, db, "SET GLOBAL binlog_format = 'STATEMENT'")
+}
+
+// The cures of the STATEMENT format that stand in the DSN end the finding's
+// severity. One cause is one finding.
+func TestCheckIfStatementIsCured(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "STATEMENT"})
+	for params, want := range map[string]struct {
+		code     int
+		severity inspect.Severity
+		text     string
+	}{
+		"":                                     {exitFindings, inspect.Error, "refuses to connect"},
+		"isolation=server":                     {exitOK, inspect.Info, "can write because it is REPEATABLE-READ"},
+		"binlog=server":                        {exitOK, inspect.Info, "can only read"},
+		"isolation=serializable&binlog=server": {exitOK, inspect.Info, "can write because it is SERIALIZABLE"},
+	} {
+		code, stdout, stderr := runCheck(t, "-json", s.DSN(testserver.App, params))
+		var c checked
+		if err := json.Unmarshal([]byte(stdout), &c); err != nil {
+			t.Fatalf("%v: exit code %d, %s", err, code, stderr)
+		}
+		i := slices.IndexFunc(c.Findings, func(f inspect.Finding) bool { return f.ID == "binlog-statement" })
+		if i < 0 || code != want.code || c.Findings[i].Severity != want.severity || !strings.Contains(c.Findings[i].What, want.text) {
+			t.Errorf("%q: exit code %d, %s", params, code, stdout)
+		}
+		if slices.ContainsFunc(c.Findings, func(f inspect.Finding) bool { return f.ID == "driver-refuses" }) {
+			t.Errorf("%q: a second finding for the same cause: %s", params, stdout)
+		}
+	}
+	dsn := s.DSN(testserver.App, "")
+	for _, test := range []struct {
+		args []string
+		code int
+	}{
+		{[]string{"-fail-on=error", dsn}, exitFindings},
+		{[]string{"-fail-on=never", dsn}, exitOK},
+		{[]string{"-ignore=wait-timeout,binlog-statement", dsn}, exitOK},
+		{[]string{"-ignore=wait-timeout", dsn}, exitFindings},
+		{[]string{"-fail-on=info", dsn}, exitError},
+	} {
+		code, stdout, stderr := runCheck(t, test.args...)
+		if code != test.code {
+			t.Errorf("%q: exit code %d, %s%s", test.args, code, stdout, stderr)
+		}
+		if strings.Contains(test.args[0], "wait-timeout") && strings.Contains(stdout, "[wait-timeout]") {
+			t.Errorf("%q: not ignored: %s", test.args, stdout)
+		}
+	}
+	code, stdout, _ := runCheck(t, "-fail-on=error", s.DSN(testserver.Root, ""))
+	if code != exitOK || !strings.Contains(stdout, "[account-privileges]") {
+		t.Errorf("a warning with -fail-on=error: exit code %d, %s", code, stdout)
+	}
 }
 
 // The DSN sets a variable under a name that this server does not know: the plain
@@ -155,5 +222,55 @@ func TestCheckErrors(t *testing.T) {
 		if code != exitError || stdout != "" || !strings.Contains(stderr, test.text) || strings.Contains(stderr, "hunter2") {
 			t.Errorf("%q: exit code %d, %q, %q", test.args, code, stdout, stderr)
 		}
+	}
+}
+
+// A server that accepts and stays silent ends with connectTimeout. The error says
+// where, doing what, and for how long; JSON is an object with the same.
+func TestCheckOnASilentServer(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	addr := listener.Addr().String()
+	dsn := "app:hunter2@tcp(" + addr + ")/test?connectTimeout=200ms"
+	start := time.Now()
+	code, stdout, stderr := runCheck(t, "-json", dsn)
+	var c checked
+	if err := json.Unmarshal([]byte(stdout), &c); err != nil {
+		t.Fatalf("%v: %s", err, stdout)
+	}
+	if code != exitError || c.Failure == nil || c.Failure.Seconds < 0.2 || c.Failure.Step != "connecting with the driver mysqlinit" ||
+		c.Host != addr || c.Time.IsZero() || c.Findings == nil || !strings.Contains(c.Verdict, "no result") || strings.Contains(stdout, "hunter2") {
+		t.Errorf("exit code %d, %s", code, stdout)
+	}
+	for _, want := range []string{addr + " as app at 20", "connecting with the driver mysqlinit failed after 0.", "connectTimeout of 200ms"} {
+		if !strings.Contains(stderr, want) {
+			t.Errorf("no %q in %s", want, stderr)
+		}
+	}
+	plain, _, err := openPlain(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	if err := plain.PingContext(t.Context()); err == nil || !strings.Contains(err.Error(), "connectTimeout of 200ms ended") {
+		t.Errorf("the plain driver: %v", err)
+	}
+	if elapsed := time.Since(start); elapsed > 10*time.Second {
+		t.Errorf("it took %v", elapsed)
+	}
+}
+
+// A broken DSN is an object in JSON, too.
+func TestCheckOfABrokenDSN(t *testing.T) {
+	code, stdout, stderr := runCheck(t, "-json", "app:hunter2@nonsense")
+	var c checked
+	if err := json.Unmarshal([]byte(stdout), &c); err != nil || code != exitError || c.Failure == nil || c.Failure.Step != "reading the DSN" {
+		t.Errorf("%v: exit code %d, %s%s", err, code, stdout, stderr)
+	}
+	if strings.Contains(stdout+stderr, "hunter2") {
+		t.Errorf("the password is shown: %s%s", stdout, stderr)
 	}
 }

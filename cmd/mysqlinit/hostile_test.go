@@ -57,7 +57,7 @@ func TestDirtyServer(t *testing.T) {
 				script.Auth = scripted.Error(2, 1045, more)
 			}
 			dsn := scripted.Start(t, script).DSN("time_zone=%27UTC%27")
-			for _, command := range [][]string{{"check", dsn}, {"check", "-json", dsn}, {"race", "-workers", "2", "-keys", "2", dsn}} {
+			for _, command := range [][]string{{"check", dsn}, {"check", "-json", dsn}, {"race", "-force", "-workers", "2", "-keys", "2", dsn}} {
 				t.Run(name+"/"+fails+"/"+strings.Join(command[:len(command)-1], " "), func(t *testing.T) {
 					var stdout, stderr strings.Builder
 					run(t.Context(), command, &stdout, &stderr)
@@ -76,6 +76,10 @@ func TestDirtyServer(t *testing.T) {
 						var c checked
 						if err := json.Unmarshal([]byte(stdout.String()), &c); err != nil {
 							t.Error(err)
+						} else if c.Failure != nil {
+							if c.Failure.Text == "" {
+								t.Error("a failure without a text")
+							}
 						} else if want := "8.0" + strings.ToValidUTF8(more, "\ufffd"); c.Server.Version != want {
 							t.Errorf("the version in the JSON is %.500q", c.Server.Version)
 						}

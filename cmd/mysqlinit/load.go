@@ -31,7 +31,7 @@ func (st *stage) load(ctx context.Context, workers, keys int) (kept bool, err er
 	if err != nil {
 		return false, err
 	}
-	row := func(label, a, b string) { fmt.Fprintf(st.w, "  %-46s %14s %14s\n", label, a, b) }
+	row := func(label, a, b string) { fmt.Fprintf(st.w, "  %-*s %12s %10s\n", st.width-27, label, a, b) }
 	line := func(label string, a, b int) { row(label, count(a), count(b)) }
 	fmt.Fprintln(st.w)
 	row("", "plain driver", "mysqlinit")
@@ -39,7 +39,7 @@ func (st *stage) load(ctx context.Context, workers, keys int) (kept bool, err er
 	line("got or created the row", plainRun.finished, preparedRun.finished)
 	line("lost: error 1062, then no row", plainRun.vanished, preparedRun.vanished)
 	if plainRun.changed+preparedRun.changed > 0 {
-		line("lost: error 1020, transaction rolled back", plainRun.changed, preparedRun.changed)
+		line("lost: error 1020, rolled back", plainRun.changed, preparedRun.changed)
 	}
 	if plainRun.deadlocked+preparedRun.deadlocked > 0 {
 		line("deadlock (1213), to be run again", plainRun.deadlocked, preparedRun.deadlocked)

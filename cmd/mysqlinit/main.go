@@ -1,8 +1,9 @@
 // The mysqlinit command shows what the driver mysqlinit is for, and what is wrong
 // with a database.
 //
-//	mysqlinit race [-workers N] [-keys N] [DSN]
-//	mysqlinit check [-json] DSN
+//	mysqlinit check [flags] [DSN]
+//	mysqlinit race [flags] [DSN]
+//	mysqlinit version
 package main
 
 import (
@@ -15,24 +16,42 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/mysqlinit/mysqlinit/inspect"
 )
 
-const usage = `usage: mysqlinit race [-workers N] [-keys N] [DSN]
-       mysqlinit check [-json] DSN
+const usage = `usage: mysqlinit check [flags] [DSN]
+       mysqlinit race [flags] [DSN]
+       mysqlinit version
+
+check shows the sessions that a DSN gives, what will go wrong with them and with
+their server, why, and the cure. It only reads.
+Exit code 1: there is a warning or an error (see -fail-on and -ignore).
 
 race plays the get-or-create race against a real server, first through the plain
 MySQL driver, then through mysqlinit: step by step, then under load. It shows
 what READ COMMITTED costs. Last it shows a transaction of which one half is lost
 and the other committed, and how the guard prevents that. It creates a table in
 the DSN's database, works in it, and drops it. Without a DSN it starts a
-throwaway server.
+throwaway server. It refuses a server that is read-only or a replica (-force).
 Exit code 1: the driver lost a transaction, or committed one half.
 
-check shows the sessions that a DSN gives, what will go wrong with them and with
-their server, why, and the cure. It only reads.
-Exit code 1: there is a warning or an error.
-
 Exit code 2, from both: wrong usage, no server, or no connection.
+
+Example of a DSN:
+  'user:password@tcp(127.0.0.1:3306)/app?isolation=server'
+As an argument it is seen, with the password, by everyone who can list the
+processes of your machine. These are not:
+  -                    reads the DSN from standard input
+  -dsn-file FILE       reads it from a file
+  -defaults-file FILE  makes it of the group [client] of an option file, such as
+                       ~/.my.cnf: user, password, host, port, socket, database,
+                       and the options that begin with ssl
+  MYSQLINIT_DSN        the environment variable, used if no other DSN is given
+
+'mysqlinit check -h' and 'mysqlinit race -h' list the flags.
 `
 
 // Exit codes.
@@ -44,6 +63,7 @@ const (
 )
 
 func main() {
+	_ = mysql.SetLogger(&mysql.NopLogger{}) // its errors are shown already
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
@@ -66,50 +86,63 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case "-h", "-help", "--help", "help":
 		fmt.Fprint(stdout, usage)
 		return exitOK
+	case "version", "-version", "--version":
+		fmt.Fprintln(stdout, "mysqlinit", version())
+		return exitOK
 	}
 	command := commands[args[0]]
 	if command == nil {
-		fmt.Fprint(stderr, usage)
+		fmt.Fprintf(stderr, "mysqlinit: unknown command %q: want check, race, version or help\n", clean(args[0]))
 		return exitError
 	}
 	return command(ctx, args[1:], stdout, stderr)
 }
 
-func newFlags(command string, stderr io.Writer) *flag.FlagSet {
-	flags := flag.NewFlagSet(command, flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.Usage = func() { fmt.Fprint(stderr, usage, "\n"); flags.PrintDefaults() }
-	return flags
-}
-
-// parse reports whether the command should go on; if not, it should exit with
-// code.
-func parse(flags *flag.FlagSet, args []string) (code int, ok bool) {
-	switch err := flags.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
-		return exitOK, false
-	case err != nil:
-		return exitError, false
+// parse returns the arguments that are not flags; flags can follow them. If ok is
+// false, the command should exit with code.
+func parse(flags *flag.FlagSet, args []string, stdout, stderr io.Writer) (rest []string, code int, ok bool) {
+	flags.SetOutput(io.Discard) // of its own messages
+	for {
+		switch err := flags.Parse(args); {
+		case errors.Is(err, flag.ErrHelp):
+			fmt.Fprintf(stdout, "%s\nFlags of %s:\n", usage, flags.Name())
+			flags.SetOutput(stdout)
+			flags.PrintDefaults()
+			return nil, exitOK, false
+		case err != nil:
+			fmt.Fprintf(stderr, "mysqlinit %s: %s; see mysqlinit %s -h\n", flags.Name(), clean(err.Error()), flags.Name())
+			return nil, exitError, false
+		case flags.NArg() == 0:
+			return rest, 0, true
+		}
+		rest = append(rest, flags.Arg(0))
+		args = flags.Args()[1:]
 	}
-	return 0, true
 }
 
 func raceCommand(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	flags := newFlags("race", stderr)
-	workers := flags.Int("workers", 16, "`number` of transactions that race for each key")
-	keys := flags.Int("keys", 50, "`number` of keys they race for")
-	if code, ok := parse(flags, args); !ok {
+	flags := flag.NewFlagSet("race", flag.ContinueOnError)
+	var o raceOptions
+	flags.IntVar(&o.workers, "workers", 16, "`number` of transactions that race for each key; less if the\nserver has few free connections")
+	flags.IntVar(&o.keys, "keys", 50, "`number` of keys they race for")
+	flags.BoolVar(&o.force, "force", false, "play on a read-only server or a replica, too")
+	var from source
+	from.register(flags)
+	args, code, ok := parse(flags, args, stdout, stderr)
+	if !ok {
 		return code
 	}
-	if flags.NArg() > 1 || *workers < 2 || *keys < 1 {
-		fmt.Fprintln(stderr, "mysqlinit race: want at most one DSN (after the flags), 2 workers or more, and 1 key or more")
-		return exitError
+	var err error
+	fail := failure(stderr, "race")
+	if o.workers < 2 || o.keys < 1 {
+		return fail(errors.New("want 2 workers or more, and 1 key or more"))
 	}
-	kept, err := race(ctx, newScreen(stdout), flags.Arg(0), *workers, *keys)
-	switch {
+	if o.dsn, err = from.dsn(args); err != nil {
+		return fail(err)
+	}
+	switch kept, err := race(ctx, newScreen(stdout), o); {
 	case err != nil:
-		fmt.Fprintln(stderr, "mysqlinit race:", clean(err.Error()))
-		return exitError
+		return fail(err)
 	case !kept:
 		return exitLost
 	}
@@ -117,33 +150,48 @@ func raceCommand(ctx context.Context, args []string, stdout, stderr io.Writer) i
 }
 
 func checkCommand(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	flags := newFlags("check", stderr)
+	flags := flag.NewFlagSet("check", flag.ContinueOnError)
 	asJSON := flags.Bool("json", false, "print JSON, as docs/check.md describes it")
-	// The flag is also accepted after the DSN.
-	if len(args) == 2 && (args[1] == "--json" || args[1] == "-json") {
-		args[0], args[1] = args[1], args[0]
-	}
-	if code, ok := parse(flags, args); !ok {
+	failOn := failsOn(inspect.Warning)
+	flags.Var(&failOn, "fail-on", "exit with 1 from this `severity` on, or never")
+	ignored := flags.String("ignore", "", "leave out the findings with these `IDs`, separated by commas")
+	var from source
+	from.register(flags)
+	args, code, ok := parse(flags, args, stdout, stderr)
+	if !ok {
 		return code
 	}
-	if flags.NArg() != 1 {
-		fmt.Fprintln(stderr, "mysqlinit check: want one DSN, such as 'user:password@tcp(127.0.0.1:3306)/database'")
-		return exitError
+	fail := failure(stderr, "check")
+	dsn, err := from.dsn(args)
+	if err != nil {
+		return fail(err)
 	}
-	c, err := check(ctx, flags.Arg(0))
-	if err == nil {
-		if *asJSON {
-			err = c.writeJSON(stdout)
-		} else {
-			err = c.print(newScreen(stdout))
-		}
+	if dsn == "" {
+		return fail(errors.New("want one DSN, such as 'user:password@tcp(127.0.0.1:3306)/database'; see mysqlinit check -h"))
+	}
+	c := check(ctx, dsn)
+	c.conclude(strings.Split(*ignored, ","))
+	if *asJSON {
+		err = c.writeJSON(stdout)
+	} else {
+		err = c.print(newScreen(stdout))
 	}
 	switch {
+	case c.Failure != nil:
+		return fail(fmt.Errorf("%s: %w", c.place(), c.Failure))
 	case err != nil:
-		fmt.Fprintln(stderr, "mysqlinit check:", clean(strings.TrimPrefix(err.Error(), "mysqlinit: ")))
-		return exitError
-	case c.needsAttention():
+		return fail(err)
+	case failOn.failed(c.Findings):
 		return exitFindings
 	}
 	return exitOK
+}
+
+// failure returns a function that writes why a command cannot do its work, and
+// returns the exit code.
+func failure(stderr io.Writer, command string) func(error) int {
+	return func(err error) int {
+		fmt.Fprintf(stderr, "mysqlinit %s: %s\n", command, clean(strings.TrimPrefix(err.Error(), "mysqlinit: ")))
+		return exitError
+	}
 }

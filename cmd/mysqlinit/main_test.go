@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
@@ -42,13 +43,14 @@ func TestRacePlaysTheStory(t *testing.T) {
 	}
 	rest := stdout
 	for _, want := range []string{
+		"This makes the table ", ".mysqlinit_race_",
 		"the plain driver", "(REPEATABLE READ)", "no row", "INSERT INTO", "error 10", // 1062, or 1020 on MariaDB 11.6 and later
 		"this driver", "(READ COMMITTED)", "no row", "INSERT INTO", "error 1062", "→ bob", "B lost the race (1062), read again, and has the row",
 		"8 workers race for each of 20 keys", "The plain driver lost ", "mysqlinit none.",
 		"The price", "(REPEATABLE READ)", "waits for B's gap lock", "error 1213", "Booked once", "(READ COMMITTED)", "Booked twice",
 		"half a transaction", "(guard=false)", "error 1213", "swallows this error", "INSERT INTO", "→ OK", "Commit", "→ OK", "→ no row", "→ payment-1", "Half of A's transaction is committed",
 		"(guard=true)", "error 1213", "swallows this error", "INSERT INTO", "→ ErrTransactionLost", "Commit", "→ ErrTransactionLost", "→ no row", "→ no row",
-		"Nothing of A's transaction is committed", "Error 1213",
+		"Nothing of A's transaction is committed", "Error 1213", "Dropped the table ",
 	} {
 		_, after, found := strings.Cut(rest, want)
 		if !found {
@@ -60,11 +62,7 @@ func TestRacePlaysTheStory(t *testing.T) {
 	if numbers == nil || numbers[1] == "160" || numbers[2] != "160" {
 		t.Errorf("finished: %q", numbers)
 	}
-	for line := range strings.Lines(stdout) {
-		if utf8.RuneCountInString(strings.TrimSuffix(line, "\n")) > 80 {
-			t.Errorf("wider than 80 columns: %s", line)
-		}
-	}
+	checkWidth(t, stdout, 80)
 	if strings.Contains(stdout, "\x1b") {
 		t.Error("coloured, but this is not a terminal")
 	}
@@ -74,10 +72,12 @@ func TestRacePlaysTheStory(t *testing.T) {
 }
 
 func TestRaceOnAThrowawayServer(t *testing.T) {
+	t.Setenv("COLUMNS", "60")
 	code, stdout, stderr := runRace(t, "-workers=2", "-keys=5")
 	if code != exitOK || !strings.Contains(stdout, "throwaway server") {
 		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
 	}
+	checkWidth(t, stdout, 60)
 }
 
 // cancelWriter cancels when it is to write a word.
@@ -100,12 +100,85 @@ func TestInterruptedRaceDropsItsTable(t *testing.T) {
 		var stderr bytes.Buffer
 		code := run(ctx, []string{"race", "-keys", "5", dsn}, cancelWriter{word, cancel}, &stderr)
 		cancel()
-		if code != exitError || !strings.Contains(stderr.String(), "canceled") || strings.Contains(stderr.String(), "DROP") {
+		wantStderr := regexp.MustCompile("^mysqlinit race: interrupted; table [^ .]+\\.mysqlinit_race_[a-z0-9]+ is dropped\n$")
+		if code != exitError || !wantStderr.Match(stderr.Bytes()) {
 			t.Errorf("at %q: exit code %d, %s", word, code, &stderr)
 		}
 		if n := tables(t, dsn); n != 0 {
 			t.Errorf("at %q: %d tables are left", word, n)
 		}
+	}
+}
+
+// On a replica the race would make transactions that the primary does not have.
+func TestRaceRefusesReplicas(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	dsn := s.DSN(testserver.Root, "")
+	db, err := sql.Open("mysql", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	refuses := func(want string) {
+		t.Helper()
+		code, stdout, stderr := runRace(t, "-workers=2", "-keys=1", dsn)
+		if code != exitError || !strings.Contains(stderr, want) || !strings.Contains(stderr, "-force") || stdout != "" {
+			t.Errorf("exit code %d, %s%s", code, stdout, stderr)
+		}
+	}
+	testserver.Exec(t, db, "SET GLOBAL read_only = ON")
+	refuses("the server is read-only")
+	testserver.Exec(t, db, "SET GLOBAL read_only = OFF", "CHANGE MASTER TO master_host='127.0.0.1', master_port=1")
+	refuses("the server is a replica")
+	if code, stdout, stderr := runRace(t, "-force", "-workers=2", "-keys=1", dsn); code != exitOK {
+		t.Errorf("-force: exit code %d, %s%s", code, stdout, stderr)
+	}
+}
+
+func TestWorkersFitTheServer(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED"})
+	root, err := sql.Open("mysql", s.DSN(testserver.Root, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	dsn := s.DSN(testserver.App, "")
+	testserver.Exec(t, root, "SET GLOBAL max_connections = 30")
+	if code, stdout, stderr := runRace(t, "-workers=16", "-keys=2", dsn); code != exitOK || !regexp.MustCompile(`\b[67]\sworkers\sinstead\sof\s16`).MatchString(stdout) {
+		t.Errorf("exit code %d, %s%s", code, stdout, stderr)
+	}
+	awaitThreads(t, root, 1) // the server still closes those of the race
+	testserver.Exec(t, root, "SET GLOBAL max_connections = 10", "CREATE USER few@'%' WITH MAX_USER_CONNECTIONS 7", "GRANT ALL ON test.* TO few@'%'")
+	for range 3 {
+		conn, err := root.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	if code, _, stderr := runRace(t, "-workers=16", "-keys=2", dsn); code != exitError || !strings.Contains(stderr, "free connections, and the race needs 8 or more") {
+		t.Errorf("exit code %d, %s", code, stderr)
+	}
+	awaitThreads(t, root, 4)
+	testserver.Exec(t, root, "SET GLOBAL max_connections = 500")
+	if code, _, stderr := runRace(t, "-workers=16", "-keys=2", s.DSN("few", "")); code != exitError || !strings.Contains(stderr, "7 free connections") {
+		t.Errorf("exit code %d, %s", code, stderr)
+	}
+}
+
+// awaitThreads waits until a server has no more connections than that.
+func awaitThreads(t *testing.T, root *sql.DB, most int) {
+	t.Helper()
+	for {
+		var name string
+		var threads int
+		if err := root.QueryRowContext(t.Context(), "SHOW STATUS LIKE 'Threads_connected'").Scan(&name, &threads); err != nil {
+			t.Fatal(err)
+		}
+		if threads <= most {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
 }
 
@@ -115,8 +188,8 @@ func TestRaceSaysWhatIsWrong(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{}, "usage: mysqlinit race"},
-		{[]string{"rice"}, "usage: mysqlinit race"},
+		{[]string{}, "usage: mysqlinit check"},
+		{[]string{"rice"}, "unknown command"},
 		{[]string{"race", "-workers", "1"}, "2 workers or more"},
 		{[]string{"race", "-keys", "none"}, "invalid value"},
 		{[]string{"race", "/a", "/b"}, "one DSN"},
@@ -162,7 +235,7 @@ func TestColourOnATerminalOnly(t *testing.T) {
 		t.Error("coloured in a pipe")
 	}
 	var out bytes.Buffer
-	s := &screen{w: &out, colour: true}
+	s := &screen{w: &out, colour: true, width: 80}
 	s.columns("A", "B")
 	s.say(threadB, bad, strings.Repeat("error ", 20))
 	plainText := regexp.MustCompile("\x1b\\[[0-9]*m").ReplaceAllString(out.String(), "")

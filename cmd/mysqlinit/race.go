@@ -6,67 +6,93 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
+	"github.com/go-sql-driver/mysql"
+
 	"github.com/mysqlinit/mysqlinit"
+	"github.com/mysqlinit/mysqlinit/inspect"
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
+
+// raceOptions is what a user chooses for the race.
+type raceOptions struct {
+	dsn           string // "" for a throwaway server
+	workers, keys int
+	force         bool // also on a server that is read-only or a replica
+}
+
+// errInterrupted is what remains of the many errors of a race that Ctrl-C ends.
+var errInterrupted = errors.New("interrupted")
 
 // race plays all five acts. It reports whether this driver kept its promises: it
 // lost no transaction to a row that the transaction could not see, and with the
 // guard it left none half committed.
-func race(ctx context.Context, out *screen, dsn string, workers, keys int) (kept bool, err error) {
+func race(ctx context.Context, out *screen, o raceOptions) (kept bool, err error) {
+	defer func() {
+		if ctx.Err() != nil && err == nil {
+			err = errInterrupted
+		}
+	}()
 	where := "your server"
-	if dsn == "" {
+	if o.dsn == "" {
 		server, err := testserver.Start(ctx, testserver.Config{Binlog: "MIXED"})
 		if err != nil {
 			return false, err
 		}
 		defer func() { err = errors.Join(err, server.Stop()) }()
-		dsn, where = server.DSN(testserver.App, ""), "a throwaway server that this program started"
+		o.dsn, where = server.DSN(testserver.App, ""), "a throwaway server that this program started"
 	}
-	st := &stage{screen: out, table: "mysqlinit_race_" + strings.ToLower(rand.Text()[:6])}
-	if st.prepared, err = mysqlinit.Open(dsn); err != nil {
+	quiet := *out
+	quiet.w = untilDone{ctx, out.w}
+	st := &stage{screen: &quiet, table: "mysqlinit_race_" + strings.ToLower(rand.Text()[:6])}
+	if st.prepared, err = mysqlinit.Open(o.dsn); err != nil {
 		return false, err
 	}
 	defer st.prepared.Close()
-	cfg, err := plainConfig(dsn)
-	if err != nil {
-		return false, err
-	}
-	if st.plain, err = openPlain(cfg); err != nil {
+	var cfg *mysql.Config
+	if st.plain, cfg, err = openPlain(o.dsn); err != nil {
 		return false, err
 	}
 	defer st.plain.Close()
+
+	report, err := inspect.Session(ctx, st.plain)
+	if err != nil {
+		return false, err
+	}
+	if report.Server.Database == "" {
+		return false, errors.New("the DSN names no database: add one after its '/', in which the account can create a table")
+	}
+	if err := takesWrites(report); err != nil && !o.force {
+		return false, err
+	}
+	workers, err := st.fitWorkers(ctx, o.workers)
+	if err != nil {
+		return false, err
+	}
 	for _, db := range []*sql.DB{st.plain, st.prepared} {
 		db.SetMaxOpenConns(workers)
 		db.SetMaxIdleConns(workers)
 	}
-
-	var version string
-	var database sql.NullString
-	if err := st.plain.QueryRowContext(ctx, "SELECT VERSION(), DATABASE()").Scan(&version, &database); err != nil {
-		return false, err
+	table := "table " + report.Server.Database + "." + st.table
+	st.paragraph(bold, fmt.Sprintf("Two transactions get-or-create the same row. Server: %s at %s, %s.", report.Server.Version, cfg.Addr, where))
+	st.paragraph(plain, fmt.Sprintf("This makes the %s, as %s, works in it, and drops it at the end.", table, report.Server.Account))
+	if workers < o.workers {
+		st.paragraph(plain, fmt.Sprintf("The server has few free connections, and the race takes half of them: %d workers instead of %d.", workers, o.workers))
 	}
-	if !database.Valid {
-		return false, errors.New("the DSN names no database: add one after its '/', in which the account can create a table")
-	}
-	st.paragraph(bold, "Two transactions get-or-create the same row. Server: "+version+", "+where+".")
 	if _, err := st.plain.ExecContext(ctx, "CREATE TABLE "+st.table+" (name VARCHAR(64) NOT NULL PRIMARY KEY, slot INT, KEY (slot)) ENGINE=InnoDB"); err != nil {
 		return false, err
 	}
-	defer func() {
-		// Ctrl-C ends ctx. The table has to go even then.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-		defer cancel()
-		if _, dropErr := st.plain.ExecContext(ctx, "DROP TABLE "+st.table); dropErr != nil {
-			err = errors.Join(err, fmt.Errorf("dropping table %s: %w", st.table, dropErr))
-		}
-	}()
+	defer func() { err = st.drop(ctx, table, err) }()
+	return st.play(ctx, o.dsn, workers, o.keys, report)
+}
 
+// play plays the acts in the table.
+func (st *stage) play(ctx context.Context, dsn string, workers, keys int, report *inspect.Report) (kept bool, err error) {
 	if _, err := st.plain.ExecContext(ctx, "SELECT name FROM "+st.table+" LIMIT 1"); err != nil {
-		if strings.Contains(version, "Vitess") {
+		if strings.Contains(report.Server.Version, "Vitess") {
 			return false, errors.New("this keyspace is sharded, so the race needs a table with a vindex, which this program cannot make: name an unsharded keyspace in the DSN")
 		}
 		return false, fmt.Errorf("reading the table that was just created: %w", err)
@@ -83,4 +109,86 @@ func race(ctx context.Context, out *screen, dsn string, workers, keys int) (kept
 	}
 	whole, err := st.half(ctx, dsn)
 	return kept && whole, err
+}
+
+// drop drops the table, even after Ctrl-C, which ends ctx. It says so on the
+// screen, or in the error that the race ends with.
+func (st *stage) drop(ctx context.Context, table string, err error) error {
+	if ctx.Err() != nil {
+		err = errInterrupted
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	_, dropErr := st.plain.ExecContext(ctx, "DROP TABLE "+st.table)
+	switch {
+	case dropErr != nil:
+		return errors.Join(err, fmt.Errorf("%s is left, drop it by hand: %w", table, dropErr))
+	case err != nil:
+		return fmt.Errorf("%w; %s is dropped", err, table)
+	}
+	st.verdict(plain, "Dropped the "+table+".")
+	return nil
+}
+
+// takesWrites returns an error if nobody should write on a server: a transaction
+// of an account that the server lets write there is not on the primary.
+func takesWrites(report *inspect.Report) error {
+	const cure = "; the race writes to a table that it makes: name the primary in the DSN, or add -force"
+	for _, f := range report.Findings {
+		if f.ID == "read-only" {
+			return errors.New(f.What + cure)
+		}
+	}
+	if report.Replica == "yes" {
+		return errors.New("the server is a replica" + cure)
+	}
+	return nil
+}
+
+// fitWorkers bounds the number of workers: the two pools together take half of the
+// connections that are free.
+func (st *stage) fitWorkers(ctx context.Context, workers int) (int, error) {
+	const least = 2
+	free, known := st.freeConnections(ctx)
+	if !known {
+		return workers, nil
+	}
+	if fit := free / 4; fit < workers {
+		workers = fit
+	}
+	if workers < least {
+		return 0, fmt.Errorf("the server has %d free connections, and the race needs %d or more", free, 4*least)
+	}
+	return workers, nil
+}
+
+// freeConnections returns how many connections the server, or the account's own
+// limit, leaves. It is not known if the server does not show that.
+func (st *stage) freeConnections(ctx context.Context) (free int, known bool) {
+	var name string
+	var most, used, mostOfAccount int
+	if st.plain.QueryRowContext(ctx, "SHOW GLOBAL VARIABLES LIKE 'max_connections'").Scan(&name, &most) != nil ||
+		st.plain.QueryRowContext(ctx, "SHOW GLOBAL STATUS LIKE 'Threads_connected'").Scan(&name, &used) != nil {
+		return 0, false
+	}
+	free = most - used
+	err := st.plain.QueryRowContext(ctx, "SELECT @@SESSION.max_user_connections").Scan(&mostOfAccount)
+	if err == nil && mostOfAccount > 0 {
+		free = min(free, mostOfAccount)
+	}
+	return free, true
+}
+
+// untilDone is a writer that writes nothing more when ctx has ended: each step of
+// the race would say that it was interrupted.
+type untilDone struct {
+	ctx context.Context
+	w   io.Writer
+}
+
+func (w untilDone) Write(p []byte) (int, error) {
+	if w.ctx.Err() != nil {
+		return len(p), nil
+	}
+	return w.w.Write(p)
 }

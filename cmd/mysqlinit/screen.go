@@ -4,28 +4,40 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/mysqlinit/mysqlinit/internal/oneline"
 )
 
-// screen writes lines of 80 columns, in colour if a terminal wants it.
+// screen writes lines, in colour if a terminal wants it.
 type screen struct {
 	w      io.Writer
 	colour bool
+	width  int // in columns
 }
 
 const (
-	width       = 80
-	columnWidth = (width - 5) / 2 // " A… │ B… "
+	mostColumns  = 80
+	leastColumns = 60 // narrower terminals break the lines
 )
 
+// columnWidth is the width of one of the two columns: " A… │ B… ".
+func (s *screen) columnWidth() int { return (s.width - 5) / 2 }
+
 func newScreen(w io.Writer) *screen {
-	s := &screen{w: w}
+	s := &screen{w: w, width: mostColumns}
+	columns, err := strconv.Atoi(os.Getenv("COLUMNS"))
 	if f, ok := w.(*os.File); ok {
+		if err != nil {
+			columns = terminalColumns(f)
+		}
 		info, err := f.Stat()
 		terminal := err == nil && info.Mode()&os.ModeCharDevice != 0
 		s.colour = terminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	}
+	if columns > 0 {
+		s.width = min(max(columns, leastColumns), mostColumns)
 	}
 	return s
 }
@@ -54,7 +66,7 @@ func (s *screen) title(text string) {
 
 // paragraph writes wrapped text.
 func (s *screen) paragraph(st style, text string) {
-	for _, line := range wrap(text, width-1) {
+	for _, line := range wrap(text, s.width-1) {
 		fmt.Fprintln(s.w, s.paint(st, line))
 	}
 }
@@ -70,13 +82,13 @@ const (
 // say writes wrapped text in a thread's column.
 func (s *screen) say(t thread, st style, text string) {
 	bar := s.paint(dim, "│")
-	for _, line := range wrap(text, columnWidth) {
+	for _, line := range wrap(text, s.columnWidth()) {
 		cell := s.paint(st, line)
-		pad := strings.Repeat(" ", columnWidth-len([]rune(line)))
+		pad := strings.Repeat(" ", s.columnWidth()-len([]rune(line)))
 		if t == threadA {
 			fmt.Fprintf(s.w, " %s%s %s\n", cell, pad, bar)
 		} else {
-			fmt.Fprintf(s.w, " %s %s %s\n", strings.Repeat(" ", columnWidth), bar, cell)
+			fmt.Fprintf(s.w, " %s %s %s\n", strings.Repeat(" ", s.columnWidth()), bar, cell)
 		}
 	}
 }
@@ -86,7 +98,8 @@ func clean(text string) string { return oneline.Text(text, 2000) }
 
 // columns writes the headings of the two columns.
 func (s *screen) columns(a, b string) {
-	const most = columnWidth - len("…")
+	columnWidth := s.columnWidth()
+	most := columnWidth - len("…")
 	a, b = oneline.Text(a, most), oneline.Text(b, most)
 	fmt.Fprintf(s.w, "\n %s%s %s %s\n", s.paint(bold, a), strings.Repeat(" ", columnWidth-len(a)), s.paint(dim, "│"), s.paint(bold, b))
 	fmt.Fprintln(s.w, s.paint(dim, strings.Repeat("─", columnWidth+2)+"┼"+strings.Repeat("─", columnWidth+2)))

@@ -40,6 +40,7 @@ var checks = []check{
 	{"policies, by global format", (*suite).policies},
 	{"dialects and levels", (*suite).dialects},
 	{"write at SERIALIZABLE", (*suite).serializable},
+	{"system variables as DSN keys", (*suite).variableNames},
 	{"init commands", (*suite).initCommands},
 	{"verify", (*suite).verify},
 	{"guard", (*suite).guard},

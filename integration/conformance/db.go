@@ -76,7 +76,8 @@ func table(t *testing.T, db *sql.DB, name, columns string) string {
 	return name
 }
 
-// execAfter runs statements after the test. If the test has left locks behind, they fail.
+// execAfter runs statements after the test. One that waits for a transaction that
+// nobody ends is an error after a minute.
 func execAfter(t *testing.T, db *sql.DB, statements ...string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 	defer cancel()

@@ -547,6 +547,9 @@ func (s *suite) guardRefusesNone(t *testing.T) string {
 					want = kindOutcome{statement: want.statement, rows: "both"}
 				}
 				runs++
+				if timedOut(want.statement) || timedOut(got.statement) {
+					want.statement, got.statement = "", "" // whether the clock was first is chance
+				}
 				if got != want {
 					refused++
 					t.Errorf("%s, multiStatements=%s: %s\n got %+v\nwant %+v", way.name, batches, text, got, want)
@@ -556,6 +559,10 @@ func (s *suite) guardRefusesNone(t *testing.T) string {
 	}
 	return fmt.Sprintf("%d of %d", refused, runs)
 }
+
+// timedOut reports whether a statement has taken too long: error 3024 on MySQL, 1969 on
+// MariaDB.
+func timedOut(outcome string) bool { return outcome == "3024" || outcome == "1969" }
 
 // numbers returns more values for an INSERT.
 func numbers(from, to int) string {

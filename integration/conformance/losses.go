@@ -282,8 +282,8 @@ func (s *suite) guardTellsAll(t *testing.T) string {
 		return notHere
 	}
 	plain := openPlain(t, s.Root)
-	guarded := open(t, s.Root, "guard=true&multiStatements=true")
 	name := table(t, plain, "hazards", logColumns)
+	guarded := open(t, s.Root, "guard=true&multiStatements=true")
 	touch := "UPDATE " + name + " SET entry = CONCAT(entry, '+') WHERE id = x"
 	drop := []string{"DROP FUNCTION IF EXISTS mysqlinit_touch", "DROP PROCEDURE IF EXISTS mysqlinit_touch"}
 	testserver.Exec(t, plain, drop...)

@@ -49,7 +49,9 @@ func TestDriversOwnTestsPassWithTheGuard(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := testserver.New(t, testserver.Config{
 				MySQL: mysql, Binlog: "MIXED", TLS: true,
-				Args: []string{"--performance-schema=ON", "--local-infile=ON", "--max-allowed-packet=64M"},
+				Args: []string{"--performance-schema=ON", "--local-infile=ON", "--max-allowed-packet=64M",
+					// TestConcurrent opens as many; on a busy machine a server resets slow ones.
+					"--max-connections=100", "--connect-timeout=60"},
 			})
 			for test, passed := range runSuite(t, suite, work, s) {
 				tests[test] = tests[test] || !passed

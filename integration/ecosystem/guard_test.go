@@ -61,8 +61,8 @@ func (l library[DB]) beginAndCommit(ctx context.Context, db DB, fn func(transact
 }
 
 // swallow runs a transaction that inserts a row, meets a deadlock and ignores its error,
-// and inserts another row. It returns which of the rows are committed, and the errors of
-// that insert and of the transaction. With nest, the deadlock is in a nested transaction.
+// and inserts another row. It returns which of the rows are committed, and the errors of the
+// second insert and of the transaction. With nest, the deadlock is in a nested transaction.
 func (l library[DB]) swallow(t *testing.T, s *server, open func(dsn string) (DB, error), params string, nest bool) (rows string, after, commit error) {
 	database := s.database(t)
 	db, err := open(s.dsn(database) + params)

@@ -27,6 +27,9 @@ type tally struct {
 	cutPoints        atomic.Int64
 	checkouts        atomic.Int64 // each with a check of its session
 	unprepared       atomic.Int64
+	transactions     atomic.Int64 // under the guard
+	refused          atomic.Int64 // of them, as lost
+	halves           atomic.Int64 // of them, committed although not acknowledged, or not as acknowledged
 	leakedThreads    atomic.Int64 // on the servers
 	leakedGoroutines atomic.Int64
 
@@ -68,6 +71,9 @@ func (f *tally) String() string {
 	count(&f.cutPoints, "cut points")
 	count(&f.checkouts, "checkouts")
 	count(&f.unprepared, "unprepared")
+	count(&f.transactions, "transactions under the guard")
+	count(&f.refused, "of them refused as lost")
+	count(&f.halves, "half or untold")
 	count(&f.leakedThreads, "leaked threads")
 	count(&f.leakedGoroutines, "leaked goroutines")
 	if f.longest > 0 {
@@ -85,7 +91,7 @@ func (f *tally) String() string {
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if testing.Short() {
-		*checkouts, *callers, *soak = 1000, 16, time.Second
+		*checkouts, *transactions, *callers, *soak = 1000, 2000, 16, time.Second
 	}
 	_ = mysql.SetLogger(log.New(io.Discard, "", 0)) // it would log each fault
 	code := m.Run()

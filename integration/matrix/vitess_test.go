@@ -4,11 +4,14 @@ package matrix
 
 import (
 	"bytes"
+	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/go-sql-driver/mysql"
@@ -18,6 +21,7 @@ import (
 	"github.com/mysqlinit/mysqlinit/integration/conformance"
 	"github.com/mysqlinit/mysqlinit/integration/servers"
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
+	"github.com/mysqlinit/mysqlinit/mysqltx"
 )
 
 // seesOnVitess returns what a report on a session with these parameters finds about Vitess
@@ -97,7 +101,9 @@ func TestVitessFindings(t *testing.T) {
 		t.Errorf("the connection is left in %q: %v", target, err)
 	}
 
-	testserver.Exec(t, db, "CREATE TABLE mysqlinit_race (name VARCHAR(20) PRIMARY KEY, email VARCHAR(20), UNIQUE KEY by_email (email), UNIQUE KEY by_both (email, name))")
+	// Not loose: a key that includes the column of the first vindex, and one with a unique vindex.
+	testserver.Exec(t, db, "CREATE TABLE mysqlinit_race (name VARCHAR(20) PRIMARY KEY, email VARCHAR(20), UNIQUE KEY by_email (email), UNIQUE KEY by_both (email, name))",
+		"CREATE TABLE mysqlinit_owner (id BIGINT PRIMARY KEY, name VARCHAR(20) UNIQUE)")
 	got, report := seesOnVitess(t, keyspace, "")
 	if text := what(report, "vitess-unique-key"); !slices.Contains(got, "vitess-unique-key warning") || !strings.HasSuffix(text, ": mysqlinit_race.by_email") {
 		t.Errorf("%q: %q", got, text)
@@ -127,6 +133,106 @@ func TestVitessRaceCommand(t *testing.T) {
 	if err := db.QueryRowContext(t.Context(), "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()").Scan(&table); !errors.Is(err, sql.ErrNoRows) {
 		t.Errorf("the table %s is left: %v", table, err)
 	}
+}
+
+// GetOrCreate keeps its promise on shards if a vindex makes the key unique. A unique key that
+// is no vindex holds in each shard for itself: several callers create the row, and nobody gets
+// an error. In a transaction at REPEATABLE READ a vindex is not enough: vtgate reads it in
+// the transaction's old snapshot, with whatever lock the SELECT asks for.
+func TestVitessGetOrCreate(t *testing.T) {
+	dsn := servers.New(t, servers.Vitess).DSN(testserver.Root, "")
+	loose := ownerRace(t, dsn, "mysqlinit_loose", "read-committed", onDB)
+	t.Logf("a unique key that is no vindex: %+v", loose)
+	if loose.rows <= ownerKeys || loose.conflicts+loose.failed > 0 {
+		t.Errorf("a unique key that is no vindex: %+v", loose)
+	}
+	for _, level := range []string{"read-committed", "repeatable-read"} {
+		for how, call := range map[string]ownerCall{"on the DB": onDB, "in Run": inRun} {
+			got := ownerRace(t, dsn, "mysqlinit_owner", level, call)
+			t.Logf("with a vindex, %s, %s: %+v", level, how, got)
+			if got.rows != ownerKeys || got.created != ownerKeys || got.failed > 0 {
+				t.Errorf("%s, %s: %+v", level, how, got)
+			}
+			if got.conflicts > 0 && (level == "read-committed" || how == "on the DB") {
+				t.Errorf("%s, %s: %+v", level, how, got)
+			}
+		}
+	}
+}
+
+const (
+	ownerKeys   = 40
+	ownerRacers = 4
+)
+
+// ownerOutcome counts how calls of GetOrCreate ended, and the rows.
+type ownerOutcome struct{ rows, created, conflicts, failed int }
+
+// ownerCall gets or creates the row of a name.
+type ownerCall func(ctx context.Context, db *sql.DB, table, name string) (created bool, err error)
+
+func onDB(ctx context.Context, db *sql.DB, table, name string) (created bool, err error) {
+	return getOrCreateOwner(ctx, db, table, name)
+}
+
+func inRun(ctx context.Context, db *sql.DB, table, name string) (created bool, err error) {
+	err = mysqltx.Run(ctx, db, func(ctx context.Context, tx *sql.Tx) error {
+		created, err = getOrCreateOwner(ctx, tx, table, name)
+		return err
+	})
+	return created, err
+}
+
+func getOrCreateOwner(ctx context.Context, q mysqltx.Querier, table, name string) (created bool, err error) {
+	_, created, err = mysqltx.GetOrCreate(ctx, q, func(ctx context.Context, q mysqltx.Querier, lock string) (id int64, err error) {
+		err = q.QueryRowContext(ctx, "SELECT id FROM "+table+" WHERE name = ?"+lock, name).Scan(&id)
+		return id, err
+	}, func(ctx context.Context, q mysqltx.Querier) (int64, error) {
+		result, err := q.ExecContext(ctx, "INSERT INTO "+table+" (name) VALUES (?)", name)
+		if err != nil {
+			return 0, err
+		}
+		return result.LastInsertId()
+	})
+	return created, err
+}
+
+// ownerRace has callers race for the row of each name, one name after the other.
+func ownerRace(t *testing.T, dsn, table, level string, call ownerCall) (sum ownerOutcome) {
+	t.Helper()
+	db, err := mysqlinit.Open(dsn + "?isolation=" + level)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	db.SetMaxIdleConns(ownerRacers)
+	testserver.Exec(t, db, "CREATE TABLE "+table+" (id BIGINT PRIMARY KEY, name VARCHAR(20) UNIQUE)")
+	defer testserver.Exec(t, db, "DROP TABLE "+table, "DELETE FROM unsharded.owner_lookup")
+	var mu sync.Mutex
+	for key := range ownerKeys {
+		var all sync.WaitGroup
+		for range ownerRacers {
+			all.Go(func() {
+				created, err := call(t.Context(), db, table, fmt.Sprint("name-", key))
+				mu.Lock()
+				defer mu.Unlock()
+				switch _, isConflict := errors.AsType[*mysqltx.ConflictError](err); {
+				case isConflict:
+					sum.conflicts++
+				case err != nil:
+					sum.failed++
+					t.Log(err)
+				case created:
+					sum.created++
+				}
+			})
+		}
+		all.Wait()
+	}
+	if err := db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM "+table).Scan(&sum.rows); err != nil {
+		t.Fatal(err)
+	}
+	return sum
 }
 
 // vtgate accepts every SET and passes none on.

@@ -57,16 +57,21 @@ type vitessSetup struct {
 }
 
 // The topology and its schemas. vtgate knows by which column a row of the suite's tables
-// finds its shard, and all the columns: an INSERT need not name them.
+// finds its shard, and all the columns: an INSERT need not name them. Rows of
+// mysqlinit_loose and mysqlinit_owner find their shard by id. The name in mysqlinit_owner has a
+// vindex too, which makes it unique in the keyspace.
 const (
 	vitessTopology = `cells: "test" keyspaces: {name: "unsharded" shards: {name: "0"} replica_count: 1 rdonly_count: -1}
 keyspaces: {name: "test" shards: {name: "-80"} shards: {name: "80-"} replica_count: 1 rdonly_count: -1}`
 
-	unshardedSchema = `{"tables": {"log_seq": {"type": "sequence"}}}`
+	unshardedSchema = `{"tables": {"log_seq": {"type": "sequence"}, "owner_lookup": {}}}`
 
 	shardedSchema = `{
 	"sharded": true,
-	"vindexes": {"xxhash": {"type": "xxhash"}},
+	"vindexes": {
+		"xxhash": {"type": "xxhash"},
+		"by_name": {"type": "consistent_lookup_unique", "params": {"table": "unsharded.owner_lookup", "from": "name", "to": "keyspace_id"}, "owner": "mysqlinit_owner"}
+	},
 	"tables": {
 		"mysqlinit_race":         {"column_vindexes": [{"column": "name", "name": "xxhash"}], "columns": [{"name": "name"}], "column_list_authoritative": true},
 		"mysqlinit_changed":      {"column_vindexes": [{"column": "name", "name": "xxhash"}], "columns": [{"name": "name"}], "column_list_authoritative": true},
@@ -74,7 +79,9 @@ keyspaces: {name: "test" shards: {name: "-80"} shards: {name: "80-"} replica_cou
 		"mysqlinit_policies":     {"column_vindexes": [{"column": "id", "name": "xxhash"}], "columns": [{"name": "id"}], "column_list_authoritative": true},
 		"mysqlinit_serializable": {"column_vindexes": [{"column": "id", "name": "xxhash"}], "columns": [{"name": "id"}], "column_list_authoritative": true},
 		"mysqlinit_log":          {"column_vindexes": [{"column": "id", "name": "xxhash"}], "columns": [{"name": "id"}, {"name": "entry"}], "column_list_authoritative": true,
-			"auto_increment": {"column": "id", "sequence": "unsharded.log_seq"}}
+			"auto_increment": {"column": "id", "sequence": "unsharded.log_seq"}},
+		"mysqlinit_loose":        {"column_vindexes": [{"column": "id", "name": "xxhash"}], "auto_increment": {"column": "id", "sequence": "unsharded.log_seq"}},
+		"mysqlinit_owner":        {"column_vindexes": [{"column": "id", "name": "xxhash"}, {"column": "name", "name": "by_name"}], "auto_increment": {"column": "id", "sequence": "unsharded.log_seq"}}
 	}
 }`
 )
@@ -94,7 +101,8 @@ func startVitess(ctx context.Context, d *Deployment, setup vitessSetup) error {
 	}
 	err = server.exec(ctx, "CREATE DATABASE `vt_test_-80`", "CREATE DATABASE `vt_test_80-`", "CREATE DATABASE vt_unsharded_0",
 		"CREATE TABLE vt_unsharded_0.log_seq (id BIGINT PRIMARY KEY, next_id BIGINT, cache BIGINT) COMMENT 'vitess_sequence'",
-		"INSERT INTO vt_unsharded_0.log_seq VALUES (0, 1000, 100)", "GRANT ALL ON `vt\\_%`.* TO "+testserver.App)
+		"INSERT INTO vt_unsharded_0.log_seq VALUES (0, 1000, 100)",
+		"CREATE TABLE vt_unsharded_0.owner_lookup (name VARCHAR(20) PRIMARY KEY, keyspace_id VARBINARY(8))", "GRANT ALL ON `vt\\_%`.* TO "+testserver.App)
 	if err != nil {
 		return err
 	}

@@ -19,15 +19,9 @@ const (
 	statusAutocommit    = 2 // SERVER_STATUS_AUTOCOMMIT
 )
 
-var driverPackage = reflect.TypeFor[mysql.Config]().PkgPath()
-
 // FlagsOf finds the flags of a connection. They stay those of its latest answer.
 func FlagsOf(conn driver.Conn) Flags {
-	v := reflect.ValueOf(conn)
-	if v.Kind() != reflect.Pointer || v.Type().Elem().PkgPath() != driverPackage || v.Type().Elem().Kind() != reflect.Struct {
-		return Flags{}
-	}
-	field := v.Elem().FieldByName("status")
+	field := fieldOf(conn, "status")
 	if !field.IsValid() || field.Kind() != reflect.Uint16 {
 		return Flags{}
 	}
@@ -41,3 +35,25 @@ func (f Flags) InTransaction() bool { return f.has(statusInTransaction) }
 func (f Flags) Autocommit() bool { return f.has(statusAutocommit) }
 
 func (f Flags) has(flag uint64) bool { return f.field.IsValid() && f.field.Uint()&flag != 0 }
+
+// Account returns the user and the address that one of the MySQL driver's
+// connections was made with, or "" for another connection.
+func Account(conn driver.Conn) string {
+	field := fieldOf(conn, "cfg")
+	if !field.IsValid() || field.Type() != reflect.TypeFor[*mysql.Config]() || field.IsNil() {
+		return ""
+	}
+	return field.Elem().FieldByName("User").String() + "@" + field.Elem().FieldByName("Addr").String()
+}
+
+var driverPackage = reflect.TypeFor[mysql.Config]().PkgPath()
+
+// fieldOf returns a field of one of the MySQL driver's connections. It is not
+// valid if the connection is another's, or has no such field.
+func fieldOf(conn driver.Conn, name string) reflect.Value {
+	v := reflect.ValueOf(conn)
+	if v.Kind() != reflect.Pointer || v.Type().Elem().PkgPath() != driverPackage || v.Type().Elem().Kind() != reflect.Struct {
+		return reflect.Value{}
+	}
+	return v.Elem().FieldByName(name)
+}

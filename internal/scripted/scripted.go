@@ -22,7 +22,8 @@ type Script struct {
 	Auth     []byte // the answer to the client's login; nil: OK(2)
 	// Answer answers a statement, the number-th of its connection, counted from 1. If it
 	// returns false, the connection is closed. nil: OK(1).
-	Answer func(client net.Conn, statement string, number int) bool
+	Answer  func(client net.Conn, statement string, number int) bool
+	Prepare []byte // the answer to each PREPARE; nil: error 1047
 }
 
 // Server is a server that plays a Script.
@@ -47,6 +48,9 @@ func Start(tb testing.TB, script Script) *Server {
 	}
 	if script.Answer == nil {
 		script.Answer = func(client net.Conn, _ string, _ int) bool { return Send(client, OK(1)) }
+	}
+	if script.Prepare == nil {
+		script.Prepare = notInTheScript
 	}
 	s := &Server{Addr: listener.Addr().String(), script: script}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -76,6 +80,7 @@ const (
 	comQuit      = 0x01
 	comQuery     = 0x03
 	comPing      = 0x0e
+	comPrepare   = 0x16
 	comStmtClose = 0x19
 )
 
@@ -106,14 +111,20 @@ func (s *Server) serve(conn net.Conn) {
 			if !s.script.Answer(conn, string(command[1:]), number) {
 				return
 			}
+		case comPrepare:
+			if !Send(conn, s.script.Prepare) {
+				return
+			}
 		case comStmtClose: // servers do not answer it
 		default:
-			if !Send(conn, Error(1, 1047, "not in the script")) {
+			if !Send(conn, notInTheScript) {
 				return
 			}
 		}
 	}
 }
+
+var notInTheScript = Error(1, 1047, "not in the script")
 
 // Send writes bytes, and reports whether that succeeded.
 func Send(w io.Writer, data []byte) bool {

@@ -171,11 +171,24 @@ func (c *Config) culprit(a attempt) *sysvar.Variable {
 			return len(quoted) > 1 && strings.Contains(strings.ToLower(v.Value), strings.ToLower(quoted))
 		},
 	} {
-		for i, v := range c.Variables {
+		for _, v := range c.written(a.form) {
 			if slices.ContainsFunc(quoted, func(q string) bool { return isAbout(q, v) }) {
-				return &c.Variables[i]
+				return &v
 			}
 		}
 	}
 	return nil
+}
+
+// written returns what the user has written into a SET: the variables of the DSN,
+// and an isolation level or a binlog format that is not ours.
+func (c *Config) written(f Form) []sysvar.Variable {
+	all := slices.Clone(c.Variables)
+	if c.Isolation.Expr != "" {
+		all = append(all, sysvar.Variable{Name: f.name, Value: c.Isolation.Expr})
+	}
+	if c.Binlog.Format != "" {
+		all = append(all, sysvar.Variable{Name: sysvar.BinlogFormat, Value: c.Binlog.Format})
+	}
+	return all
 }

@@ -3,6 +3,7 @@ package session
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/mysqlinit/mysqlinit/internal/sqltext"
@@ -44,7 +45,7 @@ func (c *Config) refused(tried []attempt, readOnly func() bool) *Failure {
 
 // explain says what is wrong with a variable of the DSN, and what to write.
 func (c *Config) explain(v sysvar.Variable, a attempt) (reason, cure string) {
-	name, value := sqltext.OneLine(v.Name), "its value"
+	name, value := shownName(v), "its value"
 	if v.IsPublic() {
 		value = sqltext.OneLine(v.Value)
 	}
@@ -53,19 +54,19 @@ func (c *Config) explain(v sysvar.Variable, a attempt) (reason, cure string) {
 	switch a.err.Number {
 	case errUnknownVariable:
 		if !a.names(v.BareName()) {
-			return reason + ": it takes a word of " + value + " for a variable", quoteIt(name)
+			return reason + ": it takes a word of " + value + " for a variable", quoteIt(v)
 		}
 		reason += ": it has no variable of that name"
-		cure = "correct the key, or take it out; a variable that only some servers have can stand in a comment for the others: initCommand=/*M!+SET+…+*/"
-	case errWrongValue, errWrongType, errUnknownTimeZone:
+		cure = "correct the key, or take it out; if it is for MariaDB only, write initCommand=%2F*M!+SET+…+*%2F, and for MySQL only initCommand=%2F*!80000+SET+…+*%2F"
+	case errWrongValue, errWrongType, errWrongArguments, errUnknownTimeZone:
 		reason += ": it does not take " + value
 		cure = valueCure(v, a.err.Number)
-	case errGlobalVariable, errReadOnlyVar:
+	case errGlobalVariable, errReadOnlyVar, errReadOnlyForSession:
 		reason += ": it cannot be set for a session"
 		cure = "take the key out, and set the variable on the server if it is needed"
 	case errParse, errUnknownColumn:
 		reason = "the server does not understand the SET, most likely the value of " + name + " in the DSN"
-		cure = quoteIt(name)
+		cure = quoteIt(v)
 	case errAccessDenied:
 		reason = "this account is not allowed to set " + name + ", which the DSN sets"
 		cure = "take that key out of the DSN, or grant the privilege that the server names"
@@ -73,8 +74,27 @@ func (c *Config) explain(v sysvar.Variable, a attempt) (reason, cure string) {
 	return reason, cure
 }
 
-func quoteIt(name string) string {
-	return "a value is SQL, in which a text needs quotes: " + name + "=%27…%27"
+// shownName is the variable's name as the DSN spells it, or both that it can have
+// there.
+func shownName(v sysvar.Variable) string {
+	if isIsolation(v) {
+		return sysvar.TransactionIsolation + " (or " + sysvar.TxIsolation + ")"
+	}
+	return sqltext.OneLine(v.Name)
+}
+
+func isIsolation(v sysvar.Variable) bool {
+	name := v.BareName()
+	return name == sysvar.TransactionIsolation || name == sysvar.TxIsolation
+}
+
+const chooseLevel = "write isolation=read-committed, repeatable-read, read-uncommitted or serializable"
+
+func quoteIt(v sysvar.Variable) string {
+	if isIsolation(v) {
+		return chooseLevel
+	}
+	return "a value is SQL, in which a text needs quotes: " + shownName(v) + "=%27…%27"
 }
 
 // plusLost matches a value that begins with a space in place of a sign.
@@ -82,12 +102,16 @@ var plusLost = regexp.MustCompile(`^\s*['"]\s+[0-9]`)
 
 func valueCure(v sysvar.Variable, number uint16) string {
 	switch {
+	case isIsolation(v):
+		return chooseLevel
 	case plusLost.MatchString(v.Value):
 		return "in a DSN a '+' stands for a space: write %2B"
+	case number == errWrongType:
+		return "write a value of the variable's type, such as a number without quotes and without a unit"
 	case number == errUnknownTimeZone:
 		return "write an offset, such as time_zone=%27%2B00:00%27, or load the server's time zone tables (mysql_tzinfo_to_sql)"
 	}
-	return "correct that key of the DSN, or take it out; the server's manual lists the values of " + sqltext.OneLine(v.Name)
+	return "correct that key of the DSN, or take it out; the server's manual lists the values of " + shownName(v)
 }
 
 // explainDenied handles a privilege that the account lacks.
@@ -100,15 +124,20 @@ func (c *Config) explainDenied(f *Failure, a attempt) {
 			f.Reason += " (or another variable of the DSN)"
 		}
 	case c.Binlog.Format != "":
-		f.Reason = "the DSN sets binlog_format, which this account is not allowed to set (or another variable that needs a privilege)"
+		f.Reason = "this account is not allowed to set binlog_format, which the DSN sets"
+		if len(c.Variables) > 0 {
+			f.Reason += " (or another variable of the DSN)"
+		}
 		f.Cure = "take binlog_format out of the DSN: the default, binlog=row, does without the privilege if that is safe"
-	case len(c.Variables) > 0:
+	case len(c.Variables) == 1:
+		f.Reason, f.Cure = c.explain(c.Variables[0], a)
+	case len(c.Variables) > 1:
 		names := make([]string, len(c.Variables))
 		for i, v := range c.Variables {
-			names[i] = v.Name
+			names[i] = sqltext.OneLine(v.Name)
 		}
-		f.Reason = "this account is not allowed to set a variable of the DSN (" + strings.Join(names, ", ") + ")"
-		f.Cure = "take that key out of the DSN, or grant the privilege that the server names"
+		f.Reason = "this account is not allowed to set one of the variables that the DSN sets: " + strings.Join(names, ", ")
+		f.Cure = "take out the one that needs a privilege, or grant the privilege that the server names"
 	}
 }
 
@@ -118,10 +147,9 @@ func (c *Config) requiresRow() bool { return c.Binlog.Set && !c.Binlog.Assert }
 // it does not say which item it does not understand.
 func (c *Config) explainMisread(f *Failure, a attempt) {
 	asserts := a.form.binlog == assertBinlog
-	switch unquoted := c.unquotedVariable(); {
-	case unquoted != "":
-		f.Reason = "the server does not understand the SET, most likely the value of " + unquoted + " in the DSN"
-		f.Cure = quoteIt(unquoted)
+	switch unquoted := c.unquotedVariable(a.form); {
+	case unquoted != nil:
+		f.Reason, f.Cure = c.explain(*unquoted, a)
 		if asserts { // a proxy can answer the check in the same way
 			f.Cure += "; if the value is right, binlog=server leaves out the check of binlog_format"
 		}
@@ -132,35 +160,47 @@ func (c *Config) explainMisread(f *Failure, a attempt) {
 }
 
 // unquotedVariable returns the DSN's variable whose value is neither a literal
-// nor a word, such as +02:00 without quotes. It returns "" if there is none.
-func (c *Config) unquotedVariable() string {
-	for _, v := range c.Variables {
+// nor a word, such as +02:00 without quotes. It returns nil if there is none.
+func (c *Config) unquotedVariable(f Form) *sysvar.Variable {
+	for _, v := range c.written(f) {
 		if !v.IsConstant() {
-			return sqltext.OneLine(v.Name)
+			return &v
 		}
 	}
-	return ""
+	return nil
 }
 
 // initCommandFailed is the failure of an init command.
 func (c *Config) initCommandFailed(p Phase, command string, err error) *Failure {
 	f := &Failure{Statement: command, Reason: p.Failed(), Err: err}
-	if serverErr := serverError(err); serverErr != nil && serverErr.Number == errParse && !c.Multi && sqltext.HasSeveral(command) {
-		f.Reason += ": it is more than one statement"
+	serverErr := serverError(err)
+	if serverErr == nil {
+		return f
+	}
+	f.Reason += ": the server refused it"
+	f.Cure = "correct that initCommand of the DSN (in code WithInitCommand), or take it out"
+	switch number := serverErr.Number; {
+	case number == errParse && !c.Multi && sqltext.HasSeveral(command):
+		f.Reason = p.Failed() + ": it is more than one statement"
 		f.Cure = "give each statement its own initCommand, or set multiStatements=true in the DSN"
+	case number == errUnknownVariable:
+		f.Cure += "; a statement for MariaDB only can stand in /*M! … */, and one for MySQL only in /*!80000 … */"
 	}
 	return f
 }
 
-// publicLiterals are the literals of the SET that an error can show.
-func (c *Config) publicLiterals() []string {
-	var public []string
-	for _, v := range c.Variables {
+// publicLiterals are the literals of the SET that an error can show. One that is
+// also in a secret value is secret.
+func (c *Config) publicLiterals(f Form) []string {
+	var public, secret []string
+	for _, v := range c.written(f) {
 		if v.IsPublic() {
 			public = append(public, sqltext.Literals(v.Value)...)
+		} else {
+			secret = append(secret, sqltext.Literals(v.Value)...)
 		}
 	}
-	return public
+	return slices.DeleteFunc(public, func(literal string) bool { return slices.Contains(secret, literal) })
 }
 
 // statementFormat explains why the asked-for level would not work here. The

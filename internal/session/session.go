@@ -6,8 +6,10 @@ import (
 	"log/slog"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/mysqlinit/mysqlinit/internal/driverconn"
+	"github.com/mysqlinit/mysqlinit/internal/sqltext"
 	"github.com/mysqlinit/mysqlinit/internal/sysvar"
 )
 
@@ -17,8 +19,20 @@ type Session struct {
 	Config
 	restored []sysvar.Variable // all variables of the DSN, whoever has sent them first
 
-	learned atomic.Pointer[statement] // the last SET that a server took
+	learned atomic.Pointer[lesson]
 }
+
+// lesson is the last SET that a server took, and how that was learned.
+type lesson struct {
+	*statement
+	account   string    // whose connection it was
+	refusedAt time.Time // when the account was not allowed to set the binlog format
+}
+
+// askAgainAfter is how long an account is believed not to be allowed to set the
+// binlog format. Asking costs a round trip, and counts in the server's
+// Access_denied_errors.
+const askAgainAfter = 10 * time.Minute
 
 // New returns a Session that has learned nothing yet.
 func New(c Config) *Session {
@@ -34,7 +48,7 @@ func (s *Session) Prepare(ctx context.Context, conn driver.Conn, p *Progress) (F
 	}
 	for i, command := range s.InitCommands {
 		p.enter(Phase(i + 1))
-		if err := driverconn.Exec(ctx, conn, command); err != nil {
+		if err := driverconn.Exec(ctx, conn, command); err != nil && !isForOtherServers(command, err) {
 			return f, s.initCommandFailed(p.Phase(), command, err)
 		}
 	}
@@ -60,6 +74,14 @@ func commit(ctx context.Context, conn driver.Conn, p *Progress) *Failure {
 		return &Failure{Statement: "COMMIT", Reason: p.Phase().Failed(), Err: err}
 	}
 	return nil
+}
+
+// isForOtherServers reports whether a server found nothing to do in an init
+// command, such as MySQL in /*M! SET … */. In several statements it would have
+// left out what follows.
+func isForOtherServers(command string, err error) bool {
+	serverErr := serverError(err)
+	return serverErr != nil && serverErr.Number == errEmptyQuery && !sqltext.HasSeveral(command)
 }
 
 // Restore sends a connection that Prepare has prepared in this form the SET
@@ -88,17 +110,14 @@ const mostForms = 4
 // is tried on the same connection. A SET of several items is applied whole or
 // not at all.
 func (s *Session) sendSet(ctx context.Context, conn driver.Conn, p *Progress) (Form, *Failure) {
-	next := s.learned.Load()
-	if next == nil {
-		next = s.statement(s.firstForm(), s.Variables)
-	}
+	next := s.firstStatement(conn)
 	var tried []attempt
 	committed := false
 	for {
 		p.enter(PhaseSet)
 		err := driverconn.Exec(ctx, conn, next.text)
 		if err == nil {
-			s.learn(next, tried)
+			s.learn(conn, next, tried)
 			return next.form, nil
 		}
 		serverErr := serverError(err)
@@ -116,11 +135,29 @@ func (s *Session) sendSet(ctx context.Context, conn driver.Conn, p *Progress) (F
 		form := s.nextForm(tried)
 		if len(tried) == mostForms || slices.ContainsFunc(tried, func(a attempt) bool { return a.form == form }) {
 			failure := s.refused(tried, func() bool { return isReadOnly(ctx, conn) })
-			failure.Public = s.publicLiterals()
+			failure.Public = s.publicLiterals(next.form)
 			return next.form, failure
 		}
 		next = s.statement(form, s.Variables)
 	}
+}
+
+// firstStatement is the SET to try first on a connection: the one that worked
+// last. If that one does not set the binlog format although it was asked for, it
+// is asked for again for another account, and after some time: a privilege can be
+// granted at any time.
+func (s *Session) firstStatement(conn driver.Conn) *statement {
+	known := s.learned.Load()
+	first := s.firstForm()
+	switch {
+	case known == nil:
+		return s.statement(first, s.Variables)
+	case known.form.binlog == first.binlog || known.account == driverconn.Account(conn) && time.Since(known.refusedAt) < askAgainAfter:
+		return known.statement
+	}
+	form := known.form
+	form.binlog = first.binlog
+	return s.statement(form, s.Variables)
 }
 
 // isReadOnly reports whether a server says that it takes no writes.
@@ -130,8 +167,13 @@ func isReadOnly(ctx context.Context, conn driver.Conn) bool {
 }
 
 // learn keeps the SET that worked, and logs its form if that is news.
-func (s *Session) learn(worked *statement, tried []attempt) {
-	if known := s.learned.Swap(worked); known == worked || known != nil && known.form == worked.form {
+func (s *Session) learn(conn driver.Conn, worked *statement, tried []attempt) {
+	known := s.learned.Load()
+	if known != nil && known.statement == worked {
+		return
+	}
+	s.learned.Store(&lesson{worked, driverconn.Account(conn), time.Now()})
+	if known != nil && known.form == worked.form {
 		return
 	}
 	attrs := []any{slog.String("binlogFormat", worked.form.binlog.String())}

@@ -11,6 +11,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 
@@ -363,6 +365,38 @@ func TestTheSET(t *testing.T) {
 	}
 }
 
+// A privilege can be granted and revoked while the pool runs.
+func TestBinlogFormatIsAskedForAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, server := range servers {
+			s := testSession()
+			conn := &scriptedConn{}
+			connect := func(privileged bool, statements int) {
+				t.Helper()
+				conn.answer = server.as(privileged)
+				text, _ := conn.prepare(s)
+				last := conn.sent[len(conn.sent)-1]
+				if text != "" || len(conn.sent) != statements || strings.Contains(last, "binlog_format = 'ROW'") != privileged {
+					t.Errorf("%s, privileged %v: %s, sent %q, want %d statements", name, privileged, text, conn.sent, statements)
+				}
+			}
+			conn.answer = server.as(false)
+			conn.prepare(s) // learns the dialect
+			for range 3 {
+				connect(false, 1)
+				time.Sleep(time.Minute)
+			}
+			time.Sleep(10 * time.Minute)
+			connect(false, 2) // asks once
+			connect(false, 1)
+			time.Sleep(10 * time.Minute)
+			connect(true, 1)
+			connect(true, 1)
+			connect(false, 2)
+		}
+	})
+}
+
 func TestUsersVariableIsBlamedNotOurs(t *testing.T) {
 	for _, test := range []struct {
 		name, value, message string
@@ -448,7 +482,7 @@ func TestReasonsAndCures(t *testing.T) {
 		{"a value without quotes, on a server that reads it as a variable", "sql_mode", "STRICT_TRANS_TABLES,NO_ZERO_DATE",
 			serverError(1193, "Unknown system variable 'NO_ZERO_DATE'"), []string{"refused sql_mode", "sql_mode=%27…%27"}},
 		{"vtgate quotes the whole item", "no_such", "1", serverError(1193, "Unknown system variable '@@no_such = 1'"), []string{"refused no_such", "no variable of that name"}},
-		{"a variable of some servers only", "wsrep_sync_wait", "7", serverError(1193, "Unknown system variable 'wsrep_sync_wait'"), []string{"refused wsrep_sync_wait", "initCommand=/*M!"}},
+		{"a variable of some servers only", "wsrep_sync_wait", "7", serverError(1193, "Unknown system variable 'wsrep_sync_wait'"), []string{"refused wsrep_sync_wait", "initCommand=%2F*M!+SET"}},
 		{"a + that became a space", "time_zone", "' 08:00'", serverError(1298, "Unknown or incorrect time zone: ' 08:00'"), []string{"refused time_zone", "' 08:00'", "%2B"}},
 		{"no time zone tables", "time_zone", "'Europe/Berlin'", serverError(1298, "Unknown or incorrect time zone: 'Europe/Berlin'"), []string{"'Europe/Berlin'", "mysql_tzinfo_to_sql"}},
 		{"a mode that is none", "sql_mode", "'BOGUS'", serverError(1231, "Variable 'sql_mode' can't be set to the value of 'BOGUS'"), []string{"'BOGUS'", "manual"}},
@@ -736,5 +770,76 @@ func TestPrepareAndExecIfThereIsNoExecer(t *testing.T) {
 	}
 	if len(conn.prepared) != 3 || conn.prepared[1] != "DO 1" || conn.prepared[2] != "DO 2" {
 		t.Errorf("prepared %q", conn.prepared)
+	}
+}
+
+// MySQL takes the whole of /*M! … */ for a comment, and answers that there is no
+// statement.
+func TestAnInitCommandForAnotherServerIsNothingToDo(t *testing.T) {
+	for command, fails := range map[string]bool{
+		"/*M! SET SESSION wsrep_sync_wait = 7 */":             false,
+		"/*M! SET SESSION wsrep_sync_wait = 7 */; ":           false,
+		"/*M! SET SESSION wsrep_sync_wait = 7 */; SET @x = 1": true, // which was not run
+	} {
+		conn := &scriptedConn{answer: func(query string) error {
+			if query == command {
+				return serverError(1065, "Query was empty")
+			}
+			return nil
+		}}
+		text, _ := conn.prepare(testSession(running(command, "SET @y = 1")))
+		if (text != "") != fails || !fails && conn.sent[len(conn.sent)-1] != "SET @y = 1" {
+			t.Errorf("%s: %q, sent %q", command, text, conn.sent)
+		}
+	}
+}
+
+// The name of the isolation variable is logged only if the SET proves it.
+func TestOnlyAProvenNameIsLogged(t *testing.T) {
+	for _, test := range []struct {
+		isolation session.Isolation
+		logged    bool
+	}{
+		{session.Isolation{}, false},
+		{session.Isolation{Level: sql.LevelSerializable}, true},
+	} {
+		var log strings.Builder
+		s := testSession(at(test.isolation), setting("sql_mode", "IF(@@transaction_isolation = 'SERIALIZABLE', 'ANSI', '')"),
+			func(c *session.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+		conn := &scriptedConn{answer: func(string) error { return nil }}
+		if text, _ := conn.prepare(s); text != "" || strings.Contains(log.String(), "isolationVariable") != test.logged {
+			t.Errorf("%+v: %s, logged %s", test.isolation, text, &log)
+		}
+	}
+}
+
+// A level or a format that the user wrote is the user's, whatever the server calls
+// its variable.
+func TestAWrongLevelOrFormatIsTheUsers(t *testing.T) {
+	for _, test := range []struct {
+		about  string
+		change func(*session.Config)
+		answer error
+		wants  []string
+	}{
+		{"a level that is none", at(session.Isolation{Expr: "'COMMITTED'"}), serverError(1231, "Variable 'tx_isolation' can't be set to the value of 'COMMITTED'"),
+			[]string{"refused transaction_isolation (or tx_isolation)", "'COMMITTED'", "write isolation="}},
+		{"a level with a quote too many", at(session.Isolation{Expr: "'READ-COMMITTED's"}), serverError(1064, "You have an error near 's'"),
+			[]string{"value of transaction_isolation (or tx_isolation)", "write isolation="}},
+		{"a format that is none", with(session.Binlog{Format: "'ROWS'"}), serverError(1231, "Variable 'binlog_format' can't be set to the value of 'ROWS'"),
+			[]string{"refused binlog_format", "'ROWS'", "manual"}},
+	} {
+		conn := &scriptedConn{answer: func(query string) error {
+			if err := mariadb1011.as(true)(query); err != nil {
+				return err
+			}
+			return test.answer
+		}}
+		text, _ := conn.prepare(testSession(test.change))
+		for _, want := range test.wants {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: %q lacks %q", test.about, text, want)
+			}
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/mysqlinit/mysqlinit/internal/driverconn"
 	"github.com/mysqlinit/mysqlinit/internal/sqltext"
@@ -20,7 +21,7 @@ func (s *Session) verify(ctx context.Context, conn driver.Conn, f Form) *Failure
 		// next connection asks once.
 		f.name = sysvar.OtherIsolationName(f.name)
 		if query, row, err = readBack(ctx, conn, f.name, wantFormat != ""); err == nil {
-			s.learned.Store(s.statement(f, s.Variables))
+			s.learned.Store(&lesson{s.statement(f, s.Variables), driverconn.Account(conn), time.Now()})
 		}
 	}
 	if err != nil {

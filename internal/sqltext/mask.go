@@ -104,7 +104,7 @@ func (t token) unquoted() string {
 	return strings.TrimSuffix(t.text[1:], t.text[:1])
 }
 
-// isPublic reports whether a literal is no secret.
+// isPublic reports whether an error can show a literal.
 func isPublic(t token, public []string) bool {
 	if slices.Contains(public, t.unquoted()) {
 		return true
@@ -233,5 +233,6 @@ func (s secrets) isName(quoted string) bool {
 			return true
 		}
 	}
-	return quoted == sysvar.StatementFormatText || slices.Contains(s.public, quoted)
+	const clause = "field list" // where MySQL says that an unknown column stands
+	return quoted == sysvar.StatementFormatText || quoted == clause || slices.Contains(s.public, quoted)
 }

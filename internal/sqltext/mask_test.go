@@ -34,6 +34,7 @@ func TestMaskAnswer(t *testing.T) {
 		{"SET @x = X'68756e746572'", "near 'X'68756e74' at line 1", "near '…'"},
 		{"SET x = N'hunter2'", "near 'N'hunter' at line 1", "near '…'"},
 		{"SET a = 1", "Unknown system variable 'a'", "Unknown system variable 'a'"},
+		{"SET a = b / c", "Unknown column 'b' in 'field list'", "Unknown column 'b' in 'field list'"},
 		// A literal that ends with a backslash under NO_BACKSLASH_ESCAPES.
 		{`SET a = 'hunter2\', b = 'more'`, `unknown word 'more'`, "unknown word '…'"},
 		{`SET a = 'hunter2\', b = 1`, `the value of hunter2\`, withheld},

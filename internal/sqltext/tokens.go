@@ -1,7 +1,7 @@
 // Package sqltext reads SQL text just far enough to tell names from literals. It
 // finds what a SET assigns, what a statement can do to its session, and the
-// literals that an error must not show. It is no parser: if it cannot tell, it
-// returns the answer that is safe for its callers.
+// literals that an error must not show. It is not a parser: if it cannot tell,
+// it returns the answer that is safe for its callers.
 package sqltext
 
 import "strings"

@@ -58,14 +58,21 @@ var (
 )
 
 // IsPublic reports whether an error can show the value: a time zone, a mode or a
-// number is no secret. That of a user variable can be one, such as a tenant's
-// name, and so can what calls itself a secret.
+// number is not a secret. The value of a user variable can be one, such as a
+// tenant's name, and so can that of a variable whose name sounds like it. A value
+// that assigns to further variables counts as secret.
 func (v Variable) IsPublic() bool {
 	name := strings.ToLower(strings.TrimSpace(v.Name))
-	return (!strings.HasPrefix(name, "@") || strings.HasPrefix(name, "@@")) && !secretName.MatchString(name)
+	isUsers := strings.HasPrefix(name, "@") && !strings.HasPrefix(name, "@@")
+	return !isUsers && !secretName.MatchString(name) && assignsNothing.MatchString(v.Value)
 }
 
-var secretName = regexp.MustCompile(`passw|secret|token|credential|auth|key`)
+var (
+	secretName = regexp.MustCompile(`pass|pwd|secret|token|credential|auth|key(ring|$)`)
+	// assignsNothing matches SQL without '=' outside quotes. A backslash makes it
+	// uncertain where the quotes end.
+	assignsNothing = regexp.MustCompile(`^([^=\\'"]|'[^'\\]*'|"[^"\\]*")*$`)
+)
 
 // Name is how a SET spells a variable.
 type Name struct {
@@ -82,8 +89,8 @@ func (n Name) OfSession() bool {
 
 var nameForms = regexp.MustCompile("(?i)^\\s*(@@\\s*)?(?:(session|local|global|persist|persist_only)(?:\\s+|\\s*\\.\\s*))?`?([a-z_][a-z0-9_$.]*)`?\\s*$")
 
-// ParseName takes a spelling apart. It is false for a text that is no system
-// variable's name, such as that of a user variable.
+// ParseName takes a spelling apart. It is false for a text that is not a
+// system variable's name, such as that of a user variable.
 func ParseName(spelling string) (name Name, ok bool) {
 	match := nameForms.FindStringSubmatch(spelling)
 	if match == nil {

@@ -9,7 +9,7 @@ import (
 )
 
 // Err is what mysqlinit and mysqltx both export as ErrTransactionLost.
-var Err = errors.New("the server ended this transaction before its COMMIT, and rolled back what it had done")
+var Err = errors.New("the transaction ended early: an error rolled it back (such as 1213, deadlock), or a statement committed it (such as DDL)")
 
 // Numbers of server errors, from the error message references of MySQL and
 // MariaDB.
@@ -27,23 +27,27 @@ const (
 // got it, whatever the server's status flags say.
 func Ends(err *mysql.MySQLError) bool {
 	switch err.Number {
-	case errDeadlock, errRolledBackByPlugin:
-		return true
 	case errQueryInterrupted, errQueryTimeout:
 		return FromVitess(err) // its tablet has closed the connection to the shard
 	}
-	return Yielded(err)
+	return Conflict(err)
+}
+
+// Conflict reports whether an error says that the server has rolled the transaction
+// back for the sake of another one.
+func Conflict(err *mysql.MySQLError) bool {
+	return err.Number == errDeadlock || err.Number == errRolledBackByPlugin || yielded(err)
 }
 
 // FromVitess reports whether an error comes from a shard behind vtgate.
 func FromVitess(err *mysql.MySQLError) bool { return strings.HasPrefix(err.Message, "target: ") }
 
-// Yielded reports whether an error says that the transaction has yielded to
+// yielded reports whether an error says that the transaction has yielded to
 // another member's in Group Replication: the engine has rolled it back. The
 // statement that notices, a COMMIT or one about savepoints, passes on the
 // engine's error, whose number is in the text: 149 is HA_ERR_LOCK_DEADLOCK and
 // 153 is HA_ERR_NO_SAVEPOINT in MySQL's my_base.h.
-func Yielded(err *mysql.MySQLError) bool {
+func yielded(err *mysql.MySQLError) bool {
 	switch err.Number {
 	case errDuringCommit:
 		return hasWord(err.Message, "149")
@@ -61,3 +65,16 @@ func hasWord(text, word string) bool {
 	}
 	return false
 }
+
+// A member of Group Replication rolls a transaction back between two of its
+// statements if another member's change comes first. A SAVEPOINT does not ask
+// InnoDB: it succeeds and hides that, and COMMIT answers OK (seen on MySQL 9.7).
+// So InnoDB has to take part in the transaction before the SAVEPOINT does.
+const (
+	// GroupName is a query that fails with a server error if the server has no
+	// Group Replication.
+	GroupName = "SELECT @@GLOBAL.group_replication_group_name"
+	// TouchInnoDB lets InnoDB take part in a transaction. The tables under this
+	// view are InnoDB's. It has no rows to send.
+	TouchInnoDB = "SELECT 1 FROM information_schema.schemata LIMIT 0"
+)

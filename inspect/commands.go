@@ -1,0 +1,37 @@
+package inspect
+
+import "strings"
+
+// This file makes the lines to copy of cures.
+
+// commands joins lines to copy.
+func commands(lines ...string) string { return strings.Join(lines, "\n") }
+
+// serverSetting are the lines that give new sessions a setting: now, and after the
+// server's next start.
+func serverSetting(statement, cnf string) string {
+	return commands(
+		"# now: new sessions, not those that are open",
+		statement+";",
+		"# in my.cnf: from the next start of the server",
+		"[mysqld]",
+		cnf)
+}
+
+// quotedAccount returns the account as GRANT wants it, such as 'app'@'%'.
+func (f *facts) quotedAccount() string {
+	at := strings.LastIndexByte(f.account, '@')
+	if at < 0 {
+		return quote(f.account)
+	}
+	return quote(f.account[:at]) + "@" + quote(f.account[at+1:])
+}
+
+func quote(name string) string {
+	return "'" + strings.NewReplacer(`\`, `\\`, "'", "''").Replace(name) + "'"
+}
+
+// rowLogging are the lines that make the server log rows.
+func rowLogging() string {
+	return serverSetting("SET GLOBAL binlog_format = 'ROW'", "binlog_format = ROW")
+}
