@@ -15,7 +15,7 @@ import (
 var GroupReplication = Kind{
 	Name:  "Group Replication",
 	About: "MySQL 9.7: three nodes in multi-primary mode, with its checks for that on",
-	Facts: conformance.Facts{Isolation: "transaction_isolation", LogBin: true, Format: "ROW", Race: conformance.Vanished, Conflicts: []uint16{3101, 1180}, Serializable: 3098, OnlyRow: 3098},
+	Facts: conformance.Facts{Isolation: "transaction_isolation", LogBin: true, Format: "ROW", Race: conformance.Vanished, Conflicts: []uint16{3101, 1180, 1030}, Serializable: 3098, OnlyRow: 3098},
 	start: startGroup,
 }
 
