@@ -21,7 +21,7 @@ endef
 test: server mysql ## Run all tests with the race detector on throwaway servers, slow tests in their short form (2 minutes)
 	$(call test-all,-short)
 
-test-long: server mysql ## Run all tests in full (8 minutes)
+test-long: server mysql ## Run all tests in full (5 minutes)
 	$(call test-all)
 
 matrix: vtcombo ## Run the conformance suite and failovers on ten deployments, and write docs/servers.md (3 minutes; the first run downloads 0.6 GB and compiles Vitess)
