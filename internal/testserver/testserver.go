@@ -104,6 +104,27 @@ func Exec(tb TB, on interface {
 	}
 }
 
+// Variables returns the names of a server's system variables.
+func Variables(tb TB, db *sql.DB) (names []string) {
+	tb.Helper()
+	rows, err := db.QueryContext(tb.Context(), "SHOW VARIABLES")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var name, value string
+		if err := rows.Scan(&name, &value); err != nil {
+			tb.Fatal(err)
+		}
+		names = append(names, name)
+	}
+	if err := rows.Err(); err != nil {
+		tb.Fatal(err)
+	}
+	return names
+}
+
 // New starts a server that ends with the test. If the server cannot be started,
 // New fails the test. It skips the test instead, but never in CI, if
 //
