@@ -62,8 +62,10 @@ func TestManyCallersOfAHangingServer(t *testing.T) {
 	f.db.SetMaxOpenConns(pool)
 	f.Set(&proxy.Fault{What: proxy.Stall})
 	last := f.storm(t, time.Hour, isTimeout)
-	if n := f.Connects(); n > *callers {
-		t.Errorf("%d connects for %d callers", n, *callers)
+	// After a failure database/sql opens a connection for a caller who waits, even if one is
+	// being opened for that caller already. So at most a pool of connections is in excess.
+	if n := f.Connects(); n > *callers+pool {
+		t.Errorf("%d connects for %d callers and a pool of %d", n, *callers, pool)
 	}
 	figures.waited(*callers, pool, last, connectTimeout)
 
