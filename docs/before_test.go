@@ -404,7 +404,7 @@ func TestBeforeProgramThatHardCodesTheName(t *testing.T) {
 }
 
 func TestBeforeServerThatLogsStatements(t *testing.T) {
-	onBoth(t, testserver.Config{Binlog: "STATEMENT"}, func(t *testing.T, s *testserver.Server) {
+	onBoth(t, logsStatements, func(t *testing.T, s *testserver.Server) {
 		bookingTables(t, s) // written through the plain driver
 		const insert = "INSERT INTO bookings VALUES (1, 1)"
 		_, err := pool(t, "mysqlinit", s.DSN(testserver.App, "")).Exec(insert)
@@ -420,7 +420,7 @@ func TestBeforeServerThatLogsStatements(t *testing.T) {
 }
 
 func TestBeforeFiltersByDatabase(t *testing.T) {
-	onBoth(t, testserver.Config{Binlog: "MIXED", Args: []string{"--binlog-do-db=test"}}, func(t *testing.T, s *testserver.Server) {
+	onBoth(t, logsStatements, func(t *testing.T, s *testserver.Server) {
 		bookingTables(t, s)
 		admin := pool(t, "mysql", s.DSN(testserver.Root, ""))
 		testserver.Exec(t, admin, "CREATE DATABASE elsewhere")

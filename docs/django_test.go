@@ -23,7 +23,7 @@ import (
 // TestDocsCodeCompiles compares them.
 
 func updateOrCreate(ctx context.Context, db *sql.DB, email, name string) (created bool, err error) {
-	err = mysqltx.Run(ctx, db, func(ctx context.Context, tx *sql.Tx) error {
+	err = mysqltx.Run(ctx, db, func(ctx context.Context, tx *sql.Tx) (err error) {
 		get := func(ctx context.Context, q mysqltx.Querier, lock string) (id int64, err error) {
 			err = q.QueryRowContext(ctx, "SELECT id FROM users WHERE email = ?"+lock, email).Scan(&id)
 			return id, err
@@ -86,9 +86,7 @@ func TestDjangoIntegrityErrorThenDoesNotExist(t *testing.T) {
 		for driver, seen := range map[string]bool{"mysql": false, "mysqlinit": true} {
 			db := pool(t, driver, s.DSN(testserver.App, ""))
 			testserver.Exec(t, db, "DROP TABLE IF EXISTS users", createUsers)
-			get := func(q interface {
-				QueryRow(string, ...any) *sql.Row
-			}) bool {
+			get := func(q querier) bool {
 				t.Helper()
 				err := q.QueryRow(getAnn).Scan(new(int))
 				if err != nil && !errors.Is(err, sql.ErrNoRows) {
@@ -123,7 +121,7 @@ func TestDjangoIntegrityErrorThenDoesNotExist(t *testing.T) {
 
 // The cheapest cure works with the plain driver.
 func TestCureCallAgain(t *testing.T) {
-	onBoth(t, testserver.Config{Binlog: "STATEMENT"}, func(t *testing.T, s *testserver.Server) {
+	onBoth(t, logsStatements, func(t *testing.T, s *testserver.Server) {
 		db := pool(t, "mysql", s.DSN(testserver.App, ""))
 		testserver.Exec(t, db, createUsers)
 		calls := 0
@@ -147,7 +145,7 @@ func TestCureCallAgain(t *testing.T) {
 // Each of the four cures, on a server that logs statements, without its half about
 // binlog_format and with it.
 func TestCuresNeedTheBinlogFormat(t *testing.T) {
-	onBoth(t, testserver.Config{Binlog: "STATEMENT"}, func(t *testing.T, s *testserver.Server) {
+	onBoth(t, logsStatements, func(t *testing.T, s *testserver.Server) {
 		const (
 			level  = "TRANSACTION ISOLATION LEVEL READ COMMITTED"
 			format = "binlog_format = ROW"
@@ -199,26 +197,20 @@ func TestCuresNeedTheBinlogFormat(t *testing.T) {
 
 // A global level holds for new connections only, and needs its half about binlog_format.
 func TestCureSetGlobal(t *testing.T) {
-	for name, isMySQL := range map[string]bool{"MariaDB": false, "MySQL": true} {
-		if isMySQL && testing.Short() {
-			continue // starting another MySQL takes seconds
-		}
-		t.Run(name, func(t *testing.T) {
-			s := testserver.New(t, testserver.Config{MySQL: isMySQL, Binlog: "STATEMENT"})
-			admin := pool(t, "mysql", s.DSN(testserver.Root, ""))
-			before := pool(t, "mysql", s.DSN(testserver.App, ""))
-			const insert = "INSERT INTO users () VALUES ()"
-			testserver.Exec(t, before, createUsers, insert)
-			testserver.Exec(t, admin, "SET GLOBAL TRANSACTION ISOLATION LEVEL READ COMMITTED")
-			testserver.Exec(t, before, insert)
-			_, err := pool(t, "mysql", s.DSN(testserver.App, "")).Exec(insert)
-			wantNumber(t, "the level alone", err, 1665)
-			testserver.Exec(t, admin, "SET GLOBAL binlog_format = ROW")
-			after := pool(t, "mysql", s.DSN(testserver.App, ""))
-			testserver.Exec(t, after, insert)
-			wantValue(t, after, "SELECT @@SESSION."+isolationVariable(s), "READ-COMMITTED")
-		})
-	}
+	onBothFresh(t, testserver.Config{Binlog: "STATEMENT"}, func(t *testing.T, s *testserver.Server) {
+		admin := pool(t, "mysql", s.DSN(testserver.Root, ""))
+		before := pool(t, "mysql", s.DSN(testserver.App, ""))
+		const insert = "INSERT INTO users () VALUES ()"
+		testserver.Exec(t, before, createUsers, insert)
+		testserver.Exec(t, admin, "SET GLOBAL TRANSACTION ISOLATION LEVEL READ COMMITTED")
+		testserver.Exec(t, before, insert)
+		_, err := pool(t, "mysql", s.DSN(testserver.App, "")).Exec(insert)
+		wantNumber(t, "the level alone", err, 1665)
+		testserver.Exec(t, admin, "SET GLOBAL binlog_format = ROW")
+		after := pool(t, "mysql", s.DSN(testserver.App, ""))
+		testserver.Exec(t, after, insert)
+		wantValue(t, after, "SELECT @@SESSION."+isolationVariable(s), "READ-COMMITTED")
+	})
 }
 
 // With clientFoundRows=true an UPDATE counts the rows that it found, changed or not.
@@ -325,9 +317,7 @@ func TestDjangoSelectForUpdate(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = tx.Rollback() }()
-		for _, q := range []interface {
-			QueryRow(string, ...any) *sql.Row
-		}{db, tx} {
+		for _, q := range []querier{db, tx} {
 			value(t, q, getAnn+" FOR UPDATE")
 			err := db.QueryRow(getAnn + " FOR UPDATE NOWAIT").Scan(new(int))
 			switch {

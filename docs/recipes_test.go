@@ -129,7 +129,7 @@ func TestRecipeReports(t *testing.T) {
 // A replica, to its clients, is a read-only server. It can also log what it replicates, in
 // STATEMENT format.
 func TestRecipeReadOnlyServer(t *testing.T) {
-	onBoth(t, testserver.Config{Binlog: "STATEMENT", Args: []string{"--read-only"}}, func(t *testing.T, s *testserver.Server) {
+	onBothFresh(t, testserver.Config{Binlog: "STATEMENT", Args: []string{"--read-only"}}, func(t *testing.T, s *testserver.Server) {
 		admin := pool(t, "mysql", s.DSN(testserver.Root, ""))
 		testserver.Exec(t, admin, "CREATE TABLE t (id INT) ENGINE=InnoDB")
 		replica, err := openReplica(s.DSN(testserver.App, ""))

@@ -10,13 +10,29 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
-// onBoth runs a test on a server of either kind, because they answer differently.
+// onBoth runs a test on a borrowed server of either kind, because they answer differently.
 func onBoth(t *testing.T, cfg testserver.Config, test func(t *testing.T, s *testserver.Server)) {
-	for _, name := range []string{"MariaDB", "MySQL"} {
-		cfg.MySQL = name == "MySQL"
+	for name, isMySQL := range map[string]bool{"MariaDB": false, "MySQL": true} {
+		cfg.MySQL = isMySQL
 		t.Run(name, func(t *testing.T) { test(t, testserver.Borrow(t, cfg)) })
 	}
 }
+
+// onBothFresh is onBoth with servers that only this test uses. In short mode it leaves out
+// MySQL, whose start takes seconds.
+func onBothFresh(t *testing.T, cfg testserver.Config, test func(t *testing.T, s *testserver.Server)) {
+	for name, isMySQL := range map[string]bool{"MariaDB": false, "MySQL": true} {
+		if isMySQL && testing.Short() {
+			continue
+		}
+		cfg.MySQL = isMySQL
+		t.Run(name, func(t *testing.T) { test(t, testserver.New(t, cfg)) })
+	}
+}
+
+// logsStatements is a server on which READ COMMITTED cannot write unless the session logs
+// rows. For an ordinary session it logs what comes with the default database test.
+var logsStatements = testserver.Config{Binlog: "STATEMENT", Args: []string{"--binlog-do-db=test"}}
 
 // pool opens a DSN with a driver. The pool ends with the test.
 func pool(t *testing.T, driver, dsn string) *sql.DB {
@@ -29,10 +45,13 @@ func pool(t *testing.T, driver, dsn string) *sql.DB {
 	return db
 }
 
+// querier is a pool or a transaction.
+type querier interface {
+	QueryRow(query string, args ...any) *sql.Row
+}
+
 // value returns the one value that a query finds.
-func value(t *testing.T, q interface {
-	QueryRow(string, ...any) *sql.Row
-}, query string) (v string) {
+func value(t *testing.T, q querier, query string) (v string) {
 	t.Helper()
 	if err := q.QueryRow(query).Scan(&v); err != nil {
 		t.Fatal(query+":", err)
@@ -41,9 +60,7 @@ func value(t *testing.T, q interface {
 }
 
 // wantValue fails unless a query finds one value, and that is it.
-func wantValue(t *testing.T, q interface {
-	QueryRow(string, ...any) *sql.Row
-}, query, want string) {
+func wantValue(t *testing.T, q querier, query, want string) {
 	t.Helper()
 	if got := value(t, q, query); got != want {
 		t.Errorf("%s: got %q, want %q", query, got, want)
