@@ -72,6 +72,23 @@ func bookRepeatably(ctx context.Context, db *sql.DB, room, from, to int) (booked
 	return booked, err
 }
 
+func archive(ctx context.Context, tx *sql.Tx, slot int) error {
+	_, err := tx.ExecContext(ctx, "INSERT INTO archive SELECT * FROM bookings WHERE slot < ?", slot)
+	if err != nil {
+		return err
+	}
+	looked(ctx)
+	_, err = tx.ExecContext(ctx, "DELETE FROM bookings WHERE slot < ?", slot)
+	return err
+}
+
+func archiveRepeatably(ctx context.Context, db *sql.DB, slot int) error {
+	err := mysqltx.Run(ctx, db, func(ctx context.Context, tx *sql.Tx) error {
+		return archive(ctx, tx, slot)
+	}, mysqltx.WithIsolation(sql.LevelRepeatableRead))
+	return err
+}
+
 func setBefore(ctx context.Context, db *sql.DB) error {
 	_, err := db.ExecContext(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE")
 	if err == nil {
@@ -248,15 +265,11 @@ func TestBeforeTwoBookings(t *testing.T) {
 		db := pool(t, "mysqlinit", s.DSN(testserver.App, ""))
 		in := func(db *sql.DB, fn func(ctx context.Context, tx *sql.Tx, room, from, to int) (bool, error)) func(context.Context, int) (bool, error) {
 			return func(ctx context.Context, room int) (booked bool, err error) {
-				tx, err := db.BeginTx(ctx, nil)
-				if err != nil {
-					return false, err
-				}
-				defer func() { _ = tx.Rollback() }()
-				if booked, err = fn(ctx, tx, room, 9, 10); err != nil {
-					return false, err
-				}
-				return booked, tx.Commit()
+				err = inTx(ctx, db, func(tx *sql.Tx) (err error) {
+					booked, err = fn(ctx, tx, room, 9, 10)
+					return err
+				})
+				return booked, err
 			}
 		}
 		booked, err := bothBook(t, s, 1, in(plain, book))
@@ -277,6 +290,66 @@ func TestBeforeTwoBookings(t *testing.T) {
 		booked, err = bothBook(t, s, 5, in(db, book))
 		if wantNumber(t, "with a unique key, one of two", err, 1062); booked != 1 || !mysqltx.IsDuplicateKey(err) {
 			t.Errorf("with a unique key: %d booked, %v; want 1", booked, err)
+		}
+	})
+}
+
+// inTx runs fn in a transaction at the session's level.
+func inTx(ctx context.Context, db *sql.DB, fn func(tx *sql.Tx) error) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	if err := fn(tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// A booking is made between the two statements of a transaction that archives bookings.
+func TestBeforeArchiving(t *testing.T) {
+	onBoth(t, testserver.Config{Binlog: "MIXED"}, func(t *testing.T, s *testserver.Server) {
+		bookingTables(t, s)
+		other := pool(t, "mysql", s.DSN(testserver.Root, ""))
+		testserver.Exec(t, other, "CREATE TABLE archive LIKE bookings")
+		db := pool(t, "mysqlinit", s.DSN(testserver.App, ""))
+		atLevelOf := func(db *sql.DB) func(context.Context) error {
+			return func(ctx context.Context) error {
+				return inTx(ctx, db, func(tx *sql.Tx) error { return archive(ctx, tx, 9) })
+			}
+		}
+		for _, test := range []struct {
+			name    string
+			archive func(context.Context) error
+			lost    bool // the other's booking, which was acknowledged
+		}{
+			{"plain driver", atLevelOf(pool(t, "mysql", s.DSN(testserver.App, ""))), false},
+			{"READ COMMITTED", atLevelOf(db), true},
+			{"at REPEATABLE READ in Run", func(ctx context.Context) error { return archiveRepeatably(ctx, db, 9) }, false},
+		} {
+			testserver.Exec(t, other, "DELETE FROM archive", "DELETE FROM bookings", "INSERT INTO bookings VALUES (1, 8)")
+			booked := make(chan error, 1)
+			ctx := context.WithValue(t.Context(), lookedKey{}, sync.OnceFunc(func() {
+				done := make(chan struct{})
+				go func() {
+					_, err := other.ExecContext(t.Context(), "INSERT INTO bookings VALUES (2, 7)")
+					close(done)
+					booked <- err
+				}()
+				awaitLockOr(t, other, done)
+			}))
+			if err := test.archive(ctx); err != nil {
+				wantNumber(t, test.name, err, 1213)
+			}
+			err := <-booked
+			if err != nil { // the locks met in a deadlock, so the other session knows
+				wantNumber(t, test.name+", the booking", err, 1213)
+			}
+			rows := value(t, other, "SELECT (SELECT COUNT(*) FROM archive WHERE room = 2) + (SELECT COUNT(*) FROM bookings WHERE room = 2)")
+			if lost := err == nil && rows == "0"; lost != test.lost {
+				t.Errorf("%s: the booking is there %s times, its error was %v; want it lost: %v", test.name, rows, err, test.lost)
+			}
 		}
 	})
 }
