@@ -54,8 +54,10 @@ type stepError struct {
 	err     error
 }
 
-func (e *stepError) Error() string {
-	return fmt.Sprintf("%s failed after %.1f s: %s", e.Step, e.Seconds, e.Text)
+func (e *stepError) Error() string { return e.summary() + ": " + e.Text }
+
+func (e *stepError) summary() string {
+	return fmt.Sprintf("%s failed after %.1f s", e.Step, e.Seconds)
 }
 
 func (e *stepError) Unwrap() error { return e.err }
@@ -166,8 +168,10 @@ func (c *checked) place() string {
 	if c.Server.Account != "" {
 		b.WriteString("as " + c.Server.Account + " ")
 	}
-	b.WriteString("at " + c.Time.Format(time.RFC3339))
-	return b.String()
+	if b.Len() > 0 {
+		b.WriteString("at ")
+	}
+	return b.String() + c.Time.Format(time.RFC3339)
 }
 
 // verify connects as the DSN says, and reads the session back, as the DSN key

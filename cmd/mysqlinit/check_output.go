@@ -62,6 +62,13 @@ func (c *checked) print(out *screen) error {
 	return err
 }
 
+// printFailure writes why there is no result, as a ticket needs it.
+func (c *checked) printFailure(out *screen) {
+	out.paragraph(bad, "mysqlinit check: "+c.Failure.summary())
+	fmt.Fprintln(out.w)
+	fmt.Fprint(out.w, hanging("checked   ", c.place()+" by "+c.Tool, out.width), hanging("error     ", c.Failure.Text, out.width))
+}
+
 var severityStyles = map[inspect.Severity]style{inspect.Info: dim, inspect.Warning: bold, inspect.Error: bad}
 
 // describe returns a session's settings in a few words. The session is nil if

@@ -24,7 +24,14 @@ func runCheck(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
 	code = run(t.Context(), append([]string{"check"}, args...), &out, &errs)
-	return code, out.String(), errs.String()
+	return code, out.String(), unwrapped(t, &errs)
+}
+
+// unwrapped returns an error's text in one line. The screen wraps it.
+func unwrapped(t *testing.T, errs *bytes.Buffer) string {
+	t.Helper()
+	checkWidth(t, errs.String(), 80)
+	return strings.Join(strings.Fields(errs.String()), " ")
 }
 
 // golden compares an output with a file. It ignores what differs from run to run.
@@ -146,7 +153,7 @@ func TestCheckIfStatementIsCured(t *testing.T) {
 	}{
 		{[]string{"-fail-on=error", dsn}, exitFindings},
 		{[]string{"-fail-on=never", dsn}, exitOK},
-		{[]string{"-ignore=wait-timeout,binlog-statement", dsn}, exitOK},
+		{[]string{"-ignore=wait-timeout, binlog-statement", dsn}, exitOK},
 		{[]string{"-ignore=wait-timeout", dsn}, exitFindings},
 		{[]string{"-fail-on=info", dsn}, exitError},
 	} {
@@ -245,7 +252,7 @@ func TestCheckOnASilentServer(t *testing.T) {
 		c.Host != addr || c.Time.IsZero() || c.Findings == nil || !strings.Contains(c.Verdict, "no result") || strings.Contains(stdout, "hunter2") {
 		t.Errorf("exit code %d, %s", code, stdout)
 	}
-	for _, want := range []string{addr + " as app at 20", "connecting with the driver mysqlinit failed after 0.", "connectTimeout of 200ms"} {
+	for _, want := range []string{"mysqlinit check: connecting with the driver mysqlinit failed after 0.", "checked " + addr + " as app at 20", "by mysqlinit ", "error connectTimeout of 200ms"} {
 		if !strings.Contains(stderr, want) {
 			t.Errorf("no %q in %s", want, stderr)
 		}

@@ -68,6 +68,9 @@ func race(ctx context.Context, out *screen, o raceOptions) (kept bool, err error
 	if err := takesWrites(report); err != nil && !o.force {
 		return false, err
 	}
+	if err := st.prepared.PingContext(ctx); err != nil { // not only after the first act
+		return false, err
+	}
 	workers, err := st.fitWorkers(ctx, o.workers)
 	if err != nil {
 		return false, err
