@@ -18,19 +18,6 @@ func serverSetting(statement, cnf string) string {
 		cnf)
 }
 
-// quotedAccount returns the account as GRANT wants it, such as 'app'@'%'.
-func (f *facts) quotedAccount() string {
-	at := strings.LastIndexByte(f.account, '@')
-	if at < 0 {
-		return quote(f.account)
-	}
-	return quote(f.account[:at]) + "@" + quote(f.account[at+1:])
-}
-
-func quote(name string) string {
-	return "'" + strings.NewReplacer(`\`, `\\`, "'", "''").Replace(name) + "'"
-}
-
 // rowLogging are the lines that make the server log rows.
 func rowLogging() string {
 	return serverSetting("SET GLOBAL binlog_format = 'ROW'", "binlog_format = ROW")

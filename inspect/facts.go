@@ -101,6 +101,15 @@ func needsRowLog(variables map[string]string) bool {
 // it always does.
 func (f *facts) refusesStatement() bool { return f.on("log_bin") || f.on("wsrep_on") }
 
+// logsStatements reports whether new sessions log in STATEMENT format, and the
+// server refuses to write in it at some levels.
+func (f *facts) logsStatements() bool {
+	return f.global[sysvar.BinlogFormat] == "STATEMENT" && f.refusesStatement()
+}
+
+// sets reports whether the configuration sets a variable.
+func (f *facts) sets(variable string) bool { return slices.Contains(variablesIn(f.cfg), variable) }
+
 // logsUpdates reports whether a replica writes the changes it receives to its
 // own binary log.
 func (f *facts) logsUpdates() bool { return f.on("log_replica_updates") || f.on("log_slave_updates") }

@@ -100,7 +100,8 @@ func groupReplicationState(f *facts) *Finding {
 		Severity: Error,
 		What:     "this member of a replication group is " + f.member["member_state"],
 		Why:      "it has lost the group or is recovering: it refuses writes, and its data is old",
-		Cure:     "run START GROUP_REPLICATION there; a router that follows the group's membership sends no connections here",
+		Cure:     "start it again, there; a router that follows the group's membership sends no connections here",
+		Commands: "START GROUP_REPLICATION;",
 	}
 }
 
@@ -121,6 +122,9 @@ func proxy(f *facts) *Finding {
 		finding.Why = "a proxy shares sessions among connections, and has to carry each session's variables along"
 	default:
 		return nil
+	}
+	if f.leavesFormat() {
+		finding.Severity, finding.Cure = Info, ""
 	}
 	return finding
 }

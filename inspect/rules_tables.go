@@ -2,7 +2,10 @@ package inspect
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/mysqlinit/mysqlinit/internal/sqltext"
 )
 
 // This file has the rules about tables.
@@ -20,8 +23,30 @@ func noPrimaryKey(f *facts) *Finding {
 		Severity: Warning,
 		What:     "tables without a primary key: " + firstNames(names),
 		Why:      "with row-based logging a replica searches the whole table for each changed row; " + cluster,
-		Cure:     "ALTER TABLE … ADD PRIMARY KEY",
+		Cure:     "give each a key of columns that tell its rows apart; a new AUTO_INCREMENT column is not one if there are replicas, which can number the rows in another order",
+		Commands: commands(slices.Concat([]string{"# their columns", columnsOf(names)}, []string{"# to adapt"}, addKeys(names))...),
 	}
+}
+
+// columnsOf is a query for the columns of tables, one column a row.
+func columnsOf(names []string) string {
+	var quoted []string
+	for _, name := range names[:min(len(names), maxNames)] {
+		quoted = append(quoted, "  "+sqltext.QuoteText(name))
+	}
+	return commands("SELECT TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE",
+		"FROM information_schema.COLUMNS",
+		"WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN (",
+		strings.Join(quoted, ",\n"),
+		") ORDER BY TABLE_NAME, ORDINAL_POSITION;")
+}
+
+// addKeys returns the statements that add a primary key to tables.
+func addKeys(names []string) (statements []string) {
+	for _, name := range names[:min(len(names), maxNames)] {
+		statements = append(statements, "ALTER TABLE "+sqltext.QuoteName(name)+" ADD PRIMARY KEY (COLUMN, COLUMN);")
+	}
+	return statements
 }
 
 func notInnoDB(f *facts) *Finding {
@@ -41,7 +66,7 @@ func notInnoDB(f *facts) *Finding {
 // alters returns the statements that change the engine of tables.
 func alters(names []string) (statements []string) {
 	for _, name := range names[:min(len(names), maxNames)] {
-		statements = append(statements, "ALTER TABLE `"+strings.ReplaceAll(name, "`", "``")+"` ENGINE=InnoDB;")
+		statements = append(statements, "ALTER TABLE "+sqltext.QuoteName(name)+" ENGINE=InnoDB;")
 	}
 	return statements
 }

@@ -113,6 +113,7 @@ func TestRules(t *testing.T) {
 		{name: "STATEMENT in a group", change: all(set("binlog_format", "STATEMENT"), func(f *facts) { f.member = map[string]string{"member_state": "ONLINE"} }), want: "group-replication-format error", absent: "binlog-statement"},
 		{name: "a privilege to set it", change: grant("GRANT SESSION_VARIABLES_ADMIN ON *.* TO `app`@`%`"), want: "account-privileges info", absent: "binlog-format-fixed", text: "sql_log_bin"},
 		{name: "READ COMMITTED by default", change: set("transaction_isolation", "READ-COMMITTED"), absent: "server-repeatable-read"},
+		{name: "no READ COMMITTED for others in STATEMENT", change: set("binlog_format", "STATEMENT"), want: "server-repeatable-read info", text: "only after it logs rows"},
 		{name: "replica in STATEMENT", change: all(replica, set("binlog_format", "STATEMENT")), want: "replica-statement error", text: "1666"},
 		{name: "replica in ROW", change: replica, absent: "replica-statement"},
 		{name: "replica in STATEMENT without log_replica_updates", change: all(replica, set("binlog_format", "STATEMENT"), set("log_replica_updates", "OFF")), absent: "replica-statement"},
@@ -128,6 +129,10 @@ func TestRules(t *testing.T) {
 		{name: "no deadlock detection", change: set("innodb_deadlock_detect", "OFF"), want: "deadlock-detect-off warning", text: "1205"},
 		{name: "MySQL 5.6 has no such variable", change: func(f *facts) { delete(f.global, "innodb_deadlock_detect") }, absent: "deadlock-detect-off"},
 		{name: "autocommit off", change: set("autocommit", "OFF"), want: "autocommit-off warning", text: "uncommitted"},
+		{name: "autocommit off in the DSN", change: func(f *facts) {
+			f.cfg.Params, f.session["autocommit"] = map[string]string{"autocommit": "0"}, "OFF"
+		}, want: "autocommit-off warning", text: "out of the DSN"},
+		{name: "autocommit off in init_connect", change: func(f *facts) { f.session["autocommit"] = "OFF" }, want: "autocommit-off warning", text: "init_connect"},
 		{name: "init_connect", change: set("init_connect", "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE"), want: "init-connect warning", text: "changes sessions"},
 		{name: "harmless init_connect", change: set("init_connect", "INSERT INTO audit.log VALUES ()"), want: "init-connect info"},
 		{name: "a table without key", change: func(f *facts) { f.tables = []table{{"events", true, false}} }, want: "no-primary-key warning", absent: "not-innodb", text: "events"},
@@ -149,6 +154,7 @@ func TestRules(t *testing.T) {
 		{name: "group member", change: func(f *facts) { f.member = map[string]string{"member_state": "ONLINE"} }, absent: "group-replication-state"},
 		{name: "lost group member", change: func(f *facts) { f.member = map[string]string{"member_state": "ERROR"} }, want: "group-replication-state error", text: "ERROR"},
 		{name: "ProxySQL", change: set("version_comment", "(ProxySQL)"), want: "proxy warning", text: "binlog=server"},
+		{name: "ProxySQL, binlog=server", change: all(set("version_comment", "(ProxySQL)"), func(f *facts) { f.cfg.Params = map[string]string{"binlog": "server"} }), want: "proxy info"},
 		{name: "Vitess", change: onVitess(func(*facts) {}), want: "vitess info", absent: "proxy", text: "shard app/-80"},
 		{name: "Vitess, two tablets' connections", change: onVitess(func(f *facts) { f.ids[1] = "8" }), absent: "proxy"},
 		{name: "Vitess, my.cnf", change: onVitess(func(*facts) {}), want: "server-repeatable-read info", text: "all shards"},
@@ -175,6 +181,9 @@ func TestRules(t *testing.T) {
 		{name: "all privileges", change: grant("GRANT ALL PRIVILEGES ON *.* TO `root`@`%` WITH GRANT OPTION"), want: "account-privileges warning", absent: "binlog-format-fixed", text: "ALL PRIVILEGES"},
 		{name: "SUPER among others", change: grant("GRANT SELECT, SUPER, PROCESS ON *.* TO 'x'@'%'"), want: "account-privileges warning", absent: "binlog-format-fixed", text: "SUPER"},
 		{name: "BINLOG ADMIN", change: all(mariaDB, grant("GRANT BINLOG ADMIN ON *.* TO 'x'@'%'")), want: "account-privileges warning", absent: "binlog-format-fixed", text: "BINLOG ADMIN"},
+		{name: "a privilege to take back", change: all(mariaDB, grant("GRANT BINLOG ADMIN ON *.* TO 'x'@'%'")), want: "account-privileges warning", text: "REVOKE BINLOG ADMIN ON *.* FROM 'app'@'%';"},
+		{name: "a privilege that the format needs", change: all(mariaDB, grant("GRANT BINLOG ADMIN ON *.* TO 'x'@'%'"), func(f *facts) { f.global["binlog_format"] = "STATEMENT" }), want: "account-privileges info", text: "# once the server logs rows"},
+		{name: "an administrator's privileges", change: grant("GRANT CREATE USER, SUPER ON *.* TO 'root'@'%'"), want: "account-privileges warning", text: "use an account with rights on its own database only"},
 		{name: "BINLOG_ADMIN does not set it", change: grant("GRANT BINLOG_ADMIN ON *.* TO `x`@`%`"), want: "binlog-format-fixed info"},
 		{name: "a variable that holds", change: func(f *facts) {
 			f.cfg.Params = map[string]string{"autocommit": "1", "sql_mode": "'STRICT_TRANS_TABLES'"}
@@ -195,6 +204,12 @@ func TestRules(t *testing.T) {
 		{name: "a mode that was ignored", change: func(f *facts) { f.cfg.Params = map[string]string{"sql_mode": "'ANSI_QUOTES'"} }, want: "variable-ignored warning", text: "STRICT_TRANS_TABLES"},
 		{name: "an expression", change: func(f *facts) { f.cfg.Params = map[string]string{"sql_mode": "CONCAT(@@sql_mode, ',ANSI')"} }, absent: "variable-ignored"},
 		{name: "no strict mode", change: set("sql_mode", ""), want: "sql-mode-not-strict info", text: "cut"},
+		{name: "no strict mode of the server", change: set("sql_mode", "ANSI_QUOTES"), want: "sql-mode-not-strict info", text: "SET GLOBAL sql_mode = 'ANSI_QUOTES,STRICT_TRANS_TABLES';"},
+		{name: "no strict mode in the DSN", change: func(f *facts) {
+			f.cfg.Params, f.session["sql_mode"] = map[string]string{"sql_mode": "''"}, ""
+		}, want: "sql-mode-not-strict info", text: "sql_mode of the DSN"},
+		{name: "no strict mode in an init command", change: func(f *facts) { f.session["sql_mode"] = "" }, want: "sql-mode-not-strict info", text: "init commands"},
+		{name: "a mode that nobody should copy", change: set("sql_mode", "'; DROP"), want: "sql-mode-not-strict info"},
 	} {
 		f := healthy()
 		test.change(f)
@@ -206,6 +221,9 @@ func TestRules(t *testing.T) {
 		for _, finding := range report.Findings {
 			if finding.Source == "" {
 				t.Errorf("%s: no source: %+v", test.name, finding)
+			}
+			if strings.Contains(finding.Commands, "DROP") {
+				t.Errorf("%s: what the server shows is a line to copy: %+v", test.name, finding)
 			}
 			if finding.ID == test.absent {
 				t.Errorf("%s: unwanted %+v", test.name, finding)
