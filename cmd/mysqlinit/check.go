@@ -90,6 +90,9 @@ func check(ctx context.Context, dsn string) *checked {
 	if err := c.sessions(ctx, dsn); err != nil && !errors.As(err, &c.Failure) {
 		c.Failure = &stepError{Step: "reading the DSN", Text: strings.TrimPrefix(err.Error(), "mysqlinit: "), err: err}
 	}
+	if c.Failure != nil && ctx.Err() != nil {
+		c.Failure.Text = errInterrupted.Error()
+	}
 	return c
 }
 
