@@ -59,7 +59,7 @@ func accountPrivileges(f *facts) *Finding {
 	}
 	if !f.isAdministrator() {
 		finding.Cure = "take the privileges back; the driver then checks the format instead of setting it"
-		finding.Commands = "REVOKE " + strings.Join(names, ", ") + " ON *.* FROM " + sqltext.QuoteAccount(f.account) + ";"
+		finding.Commands = "REVOKE " + strings.Join(names, ",\n  ") + " ON *.* FROM " + sqltext.QuoteAccount(f.account) + ";"
 	}
 	if f.logsStatements() { // without the privilege the driver would refuse to connect
 		finding.Cure = "once the server logs rows: " + finding.Cure

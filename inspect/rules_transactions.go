@@ -130,8 +130,8 @@ func sqlModeNotStrict(f *facts) *Finding {
 	default:
 		finding.Cure = "for this program, which has to be ready for the errors: sql_mode=%27STRICT_TRANS_TABLES%27 in the DSN, with the other modes that it needs; for all programs: on the server"
 		if modeNames.MatchString(global) {
-			strict := strings.TrimPrefix(global+",STRICT_TRANS_TABLES", ",")
-			finding.Commands = serverSetting("SET GLOBAL sql_mode = '"+strict+"'", "sql_mode = "+strict)
+			finding.Commands = serverSetting("SET GLOBAL sql_mode = CONCAT('STRICT_TRANS_TABLES,', @@GLOBAL.sql_mode)",
+				"sql_mode = "+strings.TrimSuffix("STRICT_TRANS_TABLES,"+global, ","))
 		}
 	}
 	return finding

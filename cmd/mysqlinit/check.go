@@ -140,8 +140,10 @@ func (c *checked) sessions(ctx context.Context, dsn string) error {
 	return nil
 }
 
-// look inspects a session of a pool.
+// look inspects a session of a pool, and closes the pool: a server can have only one
+// connection to spare.
 func look(ctx context.Context, name string, db *sql.DB, cfg *mysql.Config) (report *inspect.Report, err error) {
+	defer db.Close()
 	if err := step("connecting with "+name, func() error { return db.PingContext(ctx) }); err != nil {
 		return nil, err
 	}

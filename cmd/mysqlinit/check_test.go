@@ -192,6 +192,22 @@ func TestCheckIfPlainCannotConnect(t *testing.T) {
 	}
 }
 
+// A check has one connection at a time: an account can be allowed few.
+func TestCheckTakesFewConnections(t *testing.T) {
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
+	root, err := sql.Open("mysql", s.DSN(testserver.Root, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	// Two, because the server ends a connection a moment after it is closed.
+	testserver.Exec(t, root, "CREATE USER few@'%' WITH MAX_USER_CONNECTIONS 2", "GRANT ALL ON test.* TO few@'%'")
+	code, stdout, stderr := runCheck(t, s.DSN("few", ""))
+	if code != exitOK || strings.Contains(stdout, "no connection") {
+		t.Errorf("exit code %d, %s%s", code, stdout, stderr)
+	}
+}
+
 // A session that is not what the DSN asks for is an error, even if the DSN does
 // not ask to verify it. This driver cannot see what a prepared statement does.
 func TestCheckIfSessionDiffers(t *testing.T) {

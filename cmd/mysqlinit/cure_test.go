@@ -22,9 +22,13 @@ func TestCuresCure(t *testing.T) {
 }
 
 func curesCure(t *testing.T, isMySQL bool) {
+	mode := ""
+	if isMySQL {
+		mode = "NO_ENGINE_SUBSTITUTION"
+	}
 	s := testserver.New(t, testserver.Config{MySQL: isMySQL, Binlog: "STATEMENT", Args: []string{
 		"--innodb-rollback-on-timeout=ON", "--innodb-deadlock-detect=OFF", "--max-binlog-cache-size=4194304",
-		"--init-connect=SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ", "--sql-mode=NO_ENGINE_SUBSTITUTION", "--autocommit=OFF"}})
+		"--init-connect=SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ", "--sql-mode=" + mode, "--autocommit=OFF"}})
 	root, err := sql.Open("mysql", s.DSN(testserver.Root, ""))
 	if err != nil {
 		t.Fatal(err)
