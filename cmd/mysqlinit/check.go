@@ -112,15 +112,18 @@ func (c *checked) sessions(ctx context.Context, dsn string) error {
 
 	// The findings are about this driver's sessions, so its keys count.
 	preparedReport, preparedErr := look(ctx, "the driver mysqlinit", prepared, cfg)
-	if preparedErr != nil && !answered(preparedErr) {
-		return preparedErr // the plain driver would not reach the server either
+	refused, isRefusal := errors.AsType[*mysqlinit.InitError](preparedErr)
+	if preparedErr != nil && !isRefusal && !loggedIn(preparedErr) {
+		return preparedErr
 	}
 	plainReport, plainErr := look(ctx, "the MySQL driver alone", plain, cfg)
-	verifyErr := step("verifying the session", func() error { return verify(ctx, dsn) })
-	refused, isRefusal := errors.AsType[*mysqlinit.InitError](preparedErr)
+	var verifyErr error
+	if !isRefusal {
+		verifyErr = step("verifying the session", func() error { return verify(ctx, dsn) })
+	}
 	differs, isDifferent := errors.AsType[*mysqlinit.InitError](verifyErr)
 	var more []inspect.Finding
-	if isDifferent && !isRefusal {
+	if isDifferent {
 		more = append(more, sessionDiffers(differs))
 	}
 	switch {
@@ -144,7 +147,7 @@ func (c *checked) sessions(ctx context.Context, dsn string) error {
 // connection to spare.
 func look(ctx context.Context, name string, db *sql.DB, cfg *mysql.Config) (report *inspect.Report, err error) {
 	defer db.Close()
-	if err := step("connecting with "+name, func() error { return db.PingContext(ctx) }); err != nil {
+	if err := step(connecting+name, func() error { return db.PingContext(ctx) }); err != nil {
 		return nil, err
 	}
 	err = step("reading the session of "+name, func() error {
@@ -156,12 +159,15 @@ func look(ctx context.Context, name string, db *sql.DB, cfg *mysql.Config) (repo
 	return report, err
 }
 
-// answered reports whether an error is an answer of the server, or this driver's
-// refusal because of one.
-func answered(err error) bool {
+const connecting = "connecting with "
+
+// loggedIn reports whether an error of look is the server's answer to a question
+// about the session. If it is the answer to the login, each further login is one
+// more that fails, after a few of which servers lock an account.
+func loggedIn(err error) bool {
 	_, isAnswer := errors.AsType[*mysql.MySQLError](err)
-	_, isRefusal := errors.AsType[*mysqlinit.InitError](err)
-	return isAnswer || isRefusal
+	failed, ok := errors.AsType[*stepError](err)
+	return isAnswer && ok && !strings.HasPrefix(failed.Step, connecting)
 }
 
 // place says where and when a check was made, as far as that is known.

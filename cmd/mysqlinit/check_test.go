@@ -208,6 +208,28 @@ func TestCheckTakesFewConnections(t *testing.T) {
 	}
 }
 
+// A wrong password is tried once: servers lock an account after a few.
+func TestCheckTriesAPasswordOnce(t *testing.T) {
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
+	root, err := sql.Open("mysql", s.DSN(testserver.Root, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	denied := func() (n int) {
+		var name string
+		if err := root.QueryRowContext(t.Context(), "SHOW GLOBAL STATUS LIKE 'Aborted_connects'").Scan(&name, &n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	before := denied()
+	code, _, stderr := runCheck(t, "app:hunter2@tcp("+s.Addr+")/test")
+	if n := denied() - before; code != exitError || n != 1 {
+		t.Errorf("exit code %d, %d logins, %s", code, n, stderr)
+	}
+}
+
 // A session that is not what the DSN asks for is an error, even if the DSN does
 // not ask to verify it. This driver cannot see what a prepared statement does.
 func TestCheckIfSessionDiffers(t *testing.T) {
