@@ -2,7 +2,6 @@ package inspect
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/mysqlinit/mysqlinit/internal/sqltext"
@@ -24,27 +23,28 @@ func noPrimaryKey(f *facts) *Finding {
 		What:     "tables without a primary key: " + firstNames(names),
 		Why:      "with row-based logging a replica searches the whole table for each changed row; " + cluster,
 		Cure:     "give each a key of columns that tell its rows apart; a new AUTO_INCREMENT column is not one if there are replicas, which can number the rows in another order",
-		Commands: commands(slices.Concat([]string{"# their columns", columnsOf(names)}, []string{"# to adapt"}, addKeys(names))...),
+		Commands: commands(append([]string{"# all of them, with their columns", f.columnsWithoutKey(), "# to adapt"}, f.alter(names, "ADD PRIMARY KEY (COLUMN, COLUMN)")...)...),
 	}
 }
 
-// columnsOf is a query for the columns of tables, one column a row.
-func columnsOf(names []string) string {
-	var quoted []string
-	for _, name := range names[:min(len(names), maxNames)] {
-		quoted = append(quoted, "  "+sqltext.QuoteText(name))
-	}
-	return commands("SELECT TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE",
-		"FROM information_schema.COLUMNS",
-		"WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN (",
-		strings.Join(quoted, ",\n"),
-		") ORDER BY TABLE_NAME, ORDINAL_POSITION;")
+// columnsWithoutKey is a query for the columns of all tables without a primary key.
+func (f *facts) columnsWithoutKey() string {
+	database := sqltext.QuoteText(f.database)
+	return commands("SELECT c.TABLE_NAME, c.COLUMN_NAME, c.COLUMN_TYPE, c.IS_NULLABLE",
+		"FROM information_schema.TABLES t",
+		"  JOIN information_schema.COLUMNS c USING (TABLE_SCHEMA, TABLE_NAME)",
+		"WHERE t.TABLE_SCHEMA = "+database,
+		"  AND t.TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED')",
+		"  AND t.TABLE_NAME NOT IN (",
+		"    SELECT TABLE_NAME FROM information_schema.COLUMNS",
+		"    WHERE TABLE_SCHEMA = "+database+" AND COLUMN_KEY = 'PRI')",
+		"ORDER BY c.TABLE_NAME, c.ORDINAL_POSITION;")
 }
 
-// addKeys returns the statements that add a primary key to tables.
-func addKeys(names []string) (statements []string) {
+// alter returns the statements that change the tables that a finding names.
+func (f *facts) alter(names []string, how string) (statements []string) {
 	for _, name := range names[:min(len(names), maxNames)] {
-		statements = append(statements, "ALTER TABLE "+sqltext.QuoteName(name)+" ADD PRIMARY KEY (COLUMN, COLUMN);")
+		statements = append(statements, "ALTER TABLE "+sqltext.QuoteName(f.database)+"."+sqltext.QuoteName(name), "  "+how+";")
 	}
 	return statements
 }
@@ -59,16 +59,8 @@ func notInnoDB(f *facts) *Finding {
 		What:     "tables whose engine has no transactions: " + firstNames(names),
 		Why:      "isolation levels do not apply to them, and a rollback does not undo changes of them",
 		Cure:     "change their engine, which copies each table",
-		Commands: commands(alters(names)...),
+		Commands: commands(f.alter(names, "ENGINE=InnoDB")...),
 	}
-}
-
-// alters returns the statements that change the engine of tables.
-func alters(names []string) (statements []string) {
-	for _, name := range names[:min(len(names), maxNames)] {
-		statements = append(statements, "ALTER TABLE "+sqltext.QuoteName(name)+" ENGINE=InnoDB;")
-	}
-	return statements
 }
 
 func (f *facts) tablesThat(match func(table) bool) (names []string) {

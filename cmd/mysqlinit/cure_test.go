@@ -29,12 +29,12 @@ func curesCure(t *testing.T, isMySQL bool) {
 	s := testserver.New(t, testserver.Config{MySQL: isMySQL, Binlog: "STATEMENT", Args: []string{
 		"--innodb-rollback-on-timeout=ON", "--innodb-deadlock-detect=OFF", "--max-binlog-cache-size=4194304",
 		"--init-connect=SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ", "--sql-mode=" + mode, "--autocommit=OFF"}})
-	root, err := sql.Open("mysql", s.DSN(testserver.Root, ""))
+	root, err := sql.Open("mysql", "root@tcp("+s.Addr+")/") // a shell in which no database is chosen
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	testserver.Exec(t, root, "CREATE TABLE `key``less` (n INT NOT NULL) ENGINE=InnoDB", "CREATE TABLE old (id INT PRIMARY KEY) ENGINE=MyISAM")
+	testserver.Exec(t, root, "CREATE TABLE test.`key``less` (n INT NOT NULL) ENGINE=InnoDB", "CREATE TABLE test.old (id INT PRIMARY KEY) ENGINE=MyISAM")
 
 	if isMySQL { // a question, so it stays
 		statements, _ := parts(findingOf(t, s.DSN(testserver.App, ""), "replicas-unknown").Commands)
