@@ -19,7 +19,7 @@ func (c *checked) print(out *screen) error {
 	if c.Failure != nil { // it is on standard error
 		return nil
 	}
-	database := "no database"
+	database := "no database (tables are not checked)"
 	if c.Server.Database != "" {
 		database = "database " + c.Server.Database
 	}

@@ -118,7 +118,7 @@ func TestOptionFile(t *testing.T) {
 	}
 }
 
-// As MySQL's programs, a file without a host means the server's socket.
+// As for MySQL's programs, a file without a host means the server's socket.
 func TestOptionFileFindsTheSocket(t *testing.T) {
 	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
 	before := usualSockets
