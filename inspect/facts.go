@@ -110,6 +110,14 @@ func (f *facts) logsStatements() bool {
 // sets reports whether the configuration sets a variable.
 func (f *facts) sets(variable string) bool { return slices.Contains(variablesIn(f.cfg), variable) }
 
+// takeOut is the cure for a value of the session that the server's own is not.
+func (f *facts) takeOut(variable string) string {
+	if f.sets(variable) {
+		return "take " + variable + " out of the DSN"
+	}
+	return "take the SET of " + variable + " out of the init commands or the server's init_connect"
+}
+
 // logsUpdates reports whether a replica writes the changes it receives to its
 // own binary log.
 func (f *facts) logsUpdates() bool { return f.on("log_replica_updates") || f.on("log_slave_updates") }

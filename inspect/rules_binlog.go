@@ -26,14 +26,17 @@ func binlogStatement(f *facts) *Finding {
 		What:     "new sessions log in STATEMENT format, but this session does not",
 		Why:      "InnoDB refuses every write of a READ COMMITTED transaction that logs in STATEMENT format (error 1665)",
 		Cure:     "log rows on the server: " + setGlobalReaches,
-		Commands: rowLogging(),
+		Commands: f.rowLogging(),
 	}
-	if !thisSession {
+	switch inClient, grant := f.statementCureInClient(); {
+	case !thisSession:
 		return finding
+	case !f.logsStatements():
+		finding.Cure, finding.Commands = f.takeOut(sysvar.BinlogFormat), ""
+	default:
+		finding.Cure += "; or in the client: " + inClient
+		finding.Commands += grant
 	}
-	inClient, grant := f.statementCureInClient()
-	finding.Cure += "; or in the client: " + inClient
-	finding.Commands += grant
 	switch {
 	case !needsRowLog(f.session):
 		finding.What = "this session logs in STATEMENT format, and can write because it is " + isolation(f.session)
@@ -93,8 +96,8 @@ func replicaStatement(f *facts) *Finding {
 		Severity: Error,
 		What:     "this replica writes the changes it receives to its own binary log in STATEMENT format",
 		Why:      "it stops with error 1666 at the first row event, and every READ COMMITTED transaction on the primary writes row events",
-		Cure:     "log rows in this replica too, from its next start; or log_slave_updates = OFF, if no other server replicates from it",
-		Commands: commands("[mysqld]", "binlog_format = ROW"),
+		Cure:     "log rows in this replica too; or log_slave_updates = OFF in my.cnf, if no other server replicates from it",
+		Commands: f.rowLogging(),
 	}
 }
 

@@ -83,13 +83,16 @@ func groupReplicationFormat(f *facts) *Finding {
 	if len(f.member) == 0 || format == "" || format == "ROW" {
 		return nil
 	}
-	return &Finding{
+	finding := &Finding{
 		Severity: Error,
 		What:     "this session of a replication group's member logs in " + format + " format",
 		Why:      "the group refuses its writes with error 3098; it accepts only ROW",
-		Cure:     "log rows on each member: " + setGlobalReaches,
-		Commands: rowLogging(),
+		Cure:     f.takeOut(sysvar.BinlogFormat),
 	}
+	if f.global[sysvar.BinlogFormat] != "ROW" { // changed after the member had joined
+		finding.Cure, finding.Commands = "log rows on each member: "+setGlobalReaches, f.rowLogging()
+	}
+	return finding
 }
 
 func groupReplicationState(f *facts) *Finding {

@@ -108,6 +108,10 @@ func TestRules(t *testing.T) {
 		{name: "STATEMENT, log off", change: all(set("binlog_format", "STATEMENT"), set("log_bin", "OFF")), want: "binlog-format-fixed info", absent: "binlog-statement"},
 		{name: "STATEMENT in Galera, log off", change: all(galera("Primary", "Synced", "ON"), set("binlog_format", "STATEMENT"), set("log_bin", "OFF")), want: "binlog-statement error", text: "1665"},
 		{name: "STATEMENT for others only", change: func(f *facts) { f.global["binlog_format"] = "STATEMENT" }, want: "binlog-statement info", text: "new sessions"},
+		{name: "STATEMENT in the DSN", change: func(f *facts) {
+			f.session["binlog_format"], f.cfg.Params = "STATEMENT", map[string]string{"binlog_format": "'STATEMENT'"}
+		}, want: "binlog-statement error", text: "take binlog_format out of the DSN"},
+		{name: "STATEMENT in an init command", change: func(f *facts) { f.session["binlog_format"] = "STATEMENT" }, want: "binlog-statement error", text: "out of the init commands"},
 		{name: "STATEMENT, REPEATABLE READ", change: all(set("binlog_format", "STATEMENT"), repeatableRead), want: "binlog-statement info", text: "can write"},
 		{name: "STATEMENT, binlog=server", change: all(set("binlog_format", "STATEMENT"), func(f *facts) { f.cfg.Params = map[string]string{"binlog": "server"} }), want: "binlog-statement info", text: "can only read"},
 		{name: "STATEMENT in a group", change: all(set("binlog_format", "STATEMENT"), func(f *facts) { f.member = map[string]string{"member_state": "ONLINE"} }), want: "group-replication-format error", absent: "binlog-statement"},
@@ -115,6 +119,8 @@ func TestRules(t *testing.T) {
 		{name: "READ COMMITTED by default", change: set("transaction_isolation", "READ-COMMITTED"), absent: "server-repeatable-read"},
 		{name: "no READ COMMITTED for others in STATEMENT", change: set("binlog_format", "STATEMENT"), want: "server-repeatable-read info", text: "only after it logs rows"},
 		{name: "replica in STATEMENT", change: all(replica, set("binlog_format", "STATEMENT")), want: "replica-statement error", text: "1666"},
+		{name: "replica in STATEMENT, the statements", change: all(replica, set("binlog_format", "STATEMENT")), want: "replica-statement error", text: "STOP REPLICA SQL_THREAD;\nSET GLOBAL binlog_format = 'ROW';\nSTART REPLICA SQL_THREAD;\n#"},
+		{name: "replica in STATEMENT, MySQL 5.6", change: all(replica, set("binlog_format", "STATEMENT"), func(f *facts) { f.version = "5.6.24" }), want: "replica-statement error", text: "STOP SLAVE SQL_THREAD;"},
 		{name: "replica in ROW", change: replica, absent: "replica-statement"},
 		{name: "replica in STATEMENT without log_replica_updates", change: all(replica, set("binlog_format", "STATEMENT"), set("log_replica_updates", "OFF")), absent: "replica-statement"},
 		{name: "replica in STATEMENT, MariaDB", change: all(mariaDB, replica, set("binlog_format", "STATEMENT")), absent: "replica-statement"},
@@ -149,7 +155,10 @@ func TestRules(t *testing.T) {
 		{name: "Galera, no wait", change: all(galera("Primary", "Synced", "ON"), set("wsrep_sync_wait", "0")), want: "galera-sync-wait info", text: "several nodes"},
 		{name: "Galera, prepared statements", change: galera("Primary", "Synced", "ON"), want: "galera-prepared warning", text: "interpolateParams"},
 		{name: "Galera, interpolated", change: all(galera("Primary", "Synced", "ON"), func(f *facts) { f.cfg.InterpolateParams = true }), absent: "galera-prepared"},
-		{name: "group member, MIXED", change: all(set("binlog_format", "MIXED"), func(f *facts) { f.member = map[string]string{"member_state": "ONLINE"} }), want: "group-replication-format error", text: "3098"},
+		{name: "group member, MIXED", change: all(set("binlog_format", "MIXED"), func(f *facts) { f.member = map[string]string{"member_state": "ONLINE"} }), want: "group-replication-format error", text: "SET GLOBAL binlog_format = 'ROW';"},
+		{name: "group member, MIXED in an init command", change: func(f *facts) {
+			f.session["binlog_format"], f.member = "MIXED", map[string]string{"member_state": "ONLINE"}
+		}, want: "group-replication-format error", text: "out of the init commands"},
 		{name: "group member, ROW", change: func(f *facts) { f.member = map[string]string{"member_state": "ONLINE"} }, absent: "group-replication-format"},
 		{name: "group member", change: func(f *facts) { f.member = map[string]string{"member_state": "ONLINE"} }, absent: "group-replication-state"},
 		{name: "lost group member", change: func(f *facts) { f.member = map[string]string{"member_state": "ERROR"} }, want: "group-replication-state error", text: "ERROR"},

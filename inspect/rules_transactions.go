@@ -76,12 +76,9 @@ func autocommitOff(f *facts) *Finding {
 		What:     "autocommit is off in this session",
 		Why:      "statements outside a transaction stay uncommitted, with their locks, until the connection's next user begins a transaction, which commits them; they are lost if the connection closes first",
 	}
-	switch {
-	case f.sets("autocommit"):
-		finding.Cure = "take autocommit out of the DSN, and use BeginTx"
-	case f.on("autocommit"):
-		finding.Cure = "take the SET of autocommit out of the init commands or the server's init_connect, and use BeginTx"
-	default:
+	if f.on("autocommit") || f.sets("autocommit") {
+		finding.Cure = f.takeOut("autocommit") + ", and use BeginTx"
+	} else {
 		finding.Cure = "on the server, where other programs can rely on it; or autocommit=1 in the DSN; and use BeginTx"
 		finding.Commands = serverSetting("SET GLOBAL autocommit = ON", "autocommit = ON")
 	}
