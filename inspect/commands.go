@@ -25,9 +25,9 @@ func (f *facts) rowLogging() string {
 	if !f.isReplica() || f.isMariaDB() {
 		return serverSetting(set, cnf)
 	}
-	word := "REPLICA"
-	if strings.HasPrefix(f.version, "5.") {
-		word = "SLAVE"
+	word := "REPLICA" // known since 8.0.22
+	if strings.HasPrefix(f.version, "5.") || strings.HasPrefix(f.version, "8.0.") {
+		word = "SLAVE" // known before 8.4
 	}
 	return commands("# now: new sessions, and the changes that it receives",
 		"STOP "+word+" SQL_THREAD;", set+";", "START "+word+" SQL_THREAD;", afterStart(cnf))
