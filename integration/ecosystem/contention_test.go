@@ -98,15 +98,18 @@ type recipe struct {
 	transact func(ctx context.Context, fn func(q mysqltx.Querier) error) error
 }
 
+// use calls a recipe.
+type use func(ctx context.Context, q mysqltx.Querier) error
+
 // ways are the places where a program calls a recipe.
 var ways = []struct {
 	name, params string
-	way          func(ctx context.Context, r recipe, pool *sql.DB, call func(ctx context.Context, q mysqltx.Querier) error) error
+	way          func(ctx context.Context, r recipe, pool *sql.DB, call use) error
 }{
-	{"pool", "", func(ctx context.Context, _ recipe, pool *sql.DB, call func(context.Context, mysqltx.Querier) error) error {
+	{"pool", "", func(ctx context.Context, _ recipe, pool *sql.DB, call use) error {
 		return call(ctx, pool)
 	}},
-	{"own transaction", "", func(ctx context.Context, r recipe, pool *sql.DB, call func(context.Context, mysqltx.Querier) error) error {
+	{"own transaction", "", func(ctx context.Context, r recipe, pool *sql.DB, call use) error {
 		if r.transact != nil {
 			return r.transact(ctx, func(q mysqltx.Querier) error { return call(ctx, q) })
 		}
@@ -117,10 +120,10 @@ var ways = []struct {
 		return end(tx, call(ctx, tx))
 	}},
 	// Only a locking read sees the row then. There are deadlocks too.
-	{"Run at REPEATABLE READ", "&isolation=repeatable-read", func(ctx context.Context, _ recipe, pool *sql.DB, call func(context.Context, mysqltx.Querier) error) error {
+	{"Run at REPEATABLE READ", "&isolation=repeatable-read", func(ctx context.Context, _ recipe, pool *sql.DB, call use) error {
 		return mysqltx.Run(ctx, pool, func(ctx context.Context, tx *sql.Tx) error { return call(ctx, tx) })
 	}},
-	{"pool in Run", "", func(ctx context.Context, _ recipe, pool *sql.DB, call func(context.Context, mysqltx.Querier) error) error {
+	{"pool in Run", "", func(ctx context.Context, _ recipe, pool *sql.DB, call use) error {
 		return mysqltx.Run(ctx, pool, func(ctx context.Context, _ *sql.Tx) error { return call(ctx, pool) })
 	}},
 }
