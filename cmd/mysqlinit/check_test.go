@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -243,9 +244,10 @@ func TestCheckOnASilentServer(t *testing.T) {
 	}
 	if code != exitError || c.Failure == nil || c.Failure.Seconds < 0.2 || c.Failure.Step != "connecting with the driver mysqlinit" ||
 		c.Host != addr || c.Time.IsZero() || c.Findings == nil || !strings.Contains(c.Verdict, "no result") || strings.Contains(stdout, "hunter2") {
-		t.Errorf("exit code %d, %s", code, stdout)
+		t.Fatalf("exit code %d, %s", code, stdout)
 	}
-	for _, want := range []string{addr + " as app at 20", "connecting with the driver mysqlinit failed after 0.", "connectTimeout of 200ms"} {
+	failed := fmt.Sprintf("connecting with the driver mysqlinit failed after %.1f s", c.Failure.Seconds)
+	for _, want := range []string{addr + " as app at 20", failed, "connectTimeout of 200ms"} {
 		if !strings.Contains(stderr, want) {
 			t.Errorf("no %q in %s", want, stderr)
 		}
