@@ -32,7 +32,7 @@ matrix: vtcombo ## Run the conformance suite and failovers on ten deployments, a
 SOAK = 2m
 faults: server mysql ## Break connections at every byte, connections and transactions in random order, soak a pool, and write docs/reliability.md (20 minutes)
 	@binary=$$(mktemp) && cd integration/faults && $(GO) test $(RACE) -c -o $$binary . && \
-	{ $$binary -test.timeout=2h -every=1 -checkouts=100000 -transactions=100000 -callers=200 -soak=$(SOAK) -update ../../docs/reliability.md; code=$$?; rm $$binary; exit $$code; }
+	{ $$binary -test.timeout=2h -every=1 -checkouts=100000 -transactions=100000 -runs=100000 -callers=200 -soak=$(SOAK) -update ../../docs/reliability.md; code=$$?; rm $$binary; exit $$code; }
 
 ecosystem: server mysql ent ## Run ORMs, migrations, tracing, dialers and the MySQL driver's own tests over this driver, on both kinds of server (2 minutes)
 	@cd integration/containers && $(GO) test $(RACE) -count=1 ./...
