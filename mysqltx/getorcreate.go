@@ -20,12 +20,12 @@ const maxCreates = 5
 // isolation level except READ UNCOMMITTED, no matter who else is creating the row.
 // created is true for exactly one caller.
 //
-// get looks for the row, and returns [sql.ErrNoRows] (wrapped or not) if there is
-// none, or an error of [WithNotFoundIf]. It appends lock to its SELECT; lock is "" or a locking clause that begins
-// with a space. create inserts the row with a plain INSERT, which fails on a
-// duplicate key. It doesn't use IGNORE or ON DUPLICATE KEY UPDATE, because they hide
-// who created the row. Both functions use the Querier and the context they are given,
-// and return the errors they get.
+// get looks for the row. If there is none, it returns [sql.ErrNoRows] (wrapped or not)
+// or an error of [WithNotFoundIf]. It appends lock to its SELECT; lock is "" or a
+// locking clause that begins with a space. create inserts the row with a plain INSERT,
+// which fails on a duplicate key. It doesn't use IGNORE or ON DUPLICATE KEY UPDATE,
+// because they hide who created the row. Both functions use the Querier and the context
+// they are given, and return the errors they get.
 //
 // After a duplicate key, get reads again with a shared lock, which sees the latest
 // committed row. After create has succeeded, get is called once more: all callers
@@ -38,8 +38,8 @@ const maxCreates = 5
 // statements, which have to be undone together, use [Run]. Deadlocks and the like
 // are retried as Run does it, with the same options. A connection lost during create is
 // an [AmbiguousCommitError]; a second call finds the row or creates it. If the context
-// ends during create, the server may or may not have created the row. Inside a Run on
-// the same *sql.DB, with its ctx, that Run's transaction is used.
+// ends during create, it is not known whether the row was created. Inside a Run on the
+// same *sql.DB, with its ctx, that Run's transaction is used.
 //
 // In a transaction (a *sql.Tx, or a *sql.Conn after BEGIN; from one goroutine at a
 // time) create runs in a savepoint, so an error doesn't undo what the transaction
