@@ -1,0 +1,52 @@
+// Package stats has medians and ratios of what was measured, with confidence intervals.
+package stats
+
+import (
+	"fmt"
+	"slices"
+
+	"golang.org/x/perf/benchmath"
+)
+
+// Estimate is a median and its 95 % confidence interval.
+type Estimate struct{ Median, Low, High float64 }
+
+// Of estimates the median of the values. It makes no assumption about their distribution.
+func Of(values []float64) Estimate {
+	s := benchmath.AssumeNothing.Summary(benchmath.NewSample(values, &benchmath.DefaultThresholds), 0.95)
+	return Estimate{s.Center, s.Lo, s.Hi}
+}
+
+// String formats an estimate of a ratio with its confidence interval.
+func (e Estimate) String() string { return fmt.Sprintf("%.3f (%.3f–%.3f)", e.Median, e.Low, e.High) }
+
+// Paired holds samples of contenders that were measured in turns.
+type Paired struct {
+	Names   []string
+	Samples [][]float64 // by contender and round
+}
+
+// NewPaired returns a Paired without samples.
+func NewPaired(names ...string) Paired {
+	return Paired{Names: names, Samples: make([][]float64, len(names))}
+}
+
+// RatioTo compares a contender with another one, round by round, because a slow moment
+// of the machine affects both samples of a round.
+func (p Paired) RatioTo(name, base string) Estimate {
+	a, b := p.Of(name), p.Of(base)
+	ratios := make([]float64, len(a))
+	for i := range a {
+		ratios[i] = a[i] / b[i]
+	}
+	return Of(ratios)
+}
+
+// Estimate estimates the median of a contender's samples.
+func (p Paired) Estimate(name string) Estimate { return Of(p.Of(name)) }
+
+// Median returns the median of a contender's samples.
+func (p Paired) Median(name string) float64 { return p.Estimate(name).Median }
+
+// Of returns a contender's samples.
+func (p Paired) Of(name string) []float64 { return p.Samples[slices.Index(p.Names, name)] }
