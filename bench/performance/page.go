@@ -23,8 +23,9 @@ const (
 
 	oursVariable = "mysqlinit, a variable in the DSN"
 
-	loopback    = "no proxy"
-	slowNetwork = "1 ms each way"
+	loopback       = "no proxy"
+	slowNetwork    = "1 ms each way"
+	slowestNetwork = "10 ms each way"
 
 	newConnection  = "new connection"
 	endlessContext = "new connection under a context that never ends"
@@ -110,7 +111,7 @@ func (r report) page(plots string) string {
 	})
 
 	p("## How it is measured\n\n%s. Server and client share these CPUs, and other work might too, so ratios are what counts. ", r.Machine)
-	p("They come from samples that are taken in turns, and are computed round by round. A time has %d samples, each the median of up to %d calls on its own connection; storms and workers have %d. ", r.Effort.Samples, r.Effort.Calls, r.Effort.Rounds)
+	p("They come from samples that are taken in turns, and are computed round by round. A time has %d samples (%d with %s), each the median of up to %d calls on its own connection; storms and workers have %d. ", r.Effort.Samples, r.Effort.Samples/slowFewer, slowestNetwork, r.Effort.Calls, r.Effort.Rounds)
 	p("`make bench-quick` measures the same in less than a minute, less reliably. [bench](../bench) has the code.\n\n")
 
 	p("## Targets\n\nWhat the project wants of itself. A target is met if the median is within it; \"within the noise\" is met if the interval begins at 1.02 or below.\n\n")

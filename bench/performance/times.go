@@ -22,8 +22,11 @@ var latencies = []struct {
 	{loopback, false, 0},
 	{"proxy", true, 0},
 	{slowNetwork, true, time.Millisecond},
-	{"10 ms each way", true, 10 * time.Millisecond},
+	{slowestNetwork, true, 10 * time.Millisecond},
 }
+
+// slowFewer is by how much fewer samples there are on the slowest network.
+const slowFewer = 4
 
 // operation is something to time on a pool of one connection.
 type operation struct {
@@ -138,16 +141,16 @@ func timeAll(ctx context.Context, s server, e effort) (timings []timing, err err
 			defer func() { _ = proxy.Close() }()
 			measured.addr = proxy.Addr
 		}
-		// On a slow network few calls do, since nearly all of the time is the network's.
-		calls := e.Calls
+		// On a slow network few samples do, since nearly all of the time is the network's.
+		samples, calls := e.Samples, e.Calls
 		switch {
 		case latency.delay >= 10*time.Millisecond:
-			calls = 1
+			samples, calls = samples/slowFewer, 1
 		case latency.delay > 0:
 			calls = max(1, calls/5)
 		}
 		for _, op := range operations {
-			t, err := timeOne(ctx, measured, op, e.Samples, calls, !latency.proxy)
+			t, err := timeOne(ctx, measured, op, samples, calls, !latency.proxy)
 			if err != nil {
 				return nil, fmt.Errorf("%s, %s: %w", op.name, latency.name, err)
 			}
