@@ -73,14 +73,13 @@ func (r report) page(plots string) string {
 
 	p("## What it saves\n\nWorkers get or create rows with code written by hand, each row in a transaction: SELECT, INSERT if there is no row, SELECT again if the INSERT meets a duplicate key. ")
 	p("The plain driver's sessions are REPEATABLE READ, the server's default; mysqlinit's are READ COMMITTED. A transaction is lost if it ends with an error: its row has vanished (the last SELECT finds nothing), or a deadlock. ")
-	p("Medians of %d runs of up to %d transactions; in parentheses the least and the most of the runs.\n\n", r.Effort.Runs, r.Effort.Transactions)
-	p("**Which speed counts.** A lost transaction is quick: it sends no COMMIT. A transaction that meets a duplicate key at READ COMMITTED goes on, finds the row and commits. ")
-	p("So the tables count the transactions a second that got their row, and not those that failed. Even so, a worker that fails soon is at the next key soon, and is then the one that creates it. ")
-	p("The program has still to run its lost transactions again; the time for that is not in the table.\n\n")
+	p("Medians of %d runs of up to %d transactions; in parentheses the least and the most of the runs. Lost ones are counted out of 10,000.\n\n", r.Effort.Runs, r.Effort.Transactions)
+	p("**Which speed counts.** A lost transaction is quick: it sends no COMMIT. At READ COMMITTED a transaction that meets a duplicate key goes on, finds the row and commits. ")
+	p("So \"rows a second\" counts the transactions that got their row, found or created, and not those that failed. A program has to run the lost ones again, and that time is not in the table. If the interval of a ratio contains 1, no difference was seen.\n\n")
 	eachServer(func(k int, m measured) {
 		r.image(&b, plots, k, "lost", "transactions lost, by number of workers: the plain driver and mysqlinit")
-		p("**Hot**: all workers ask for the same new rows in the same order.\n\n%s", m.raceTable(true))
-		p("**Cold**: each worker asks for new rows that no other asks for.\n\n%s", m.raceTable(false))
+		p("**Hot**: all workers ask for the same new rows in the same order.\n\n%s", m.hotTable())
+		p("**Cold**: each worker asks for new rows that no other asks for.\n\n%s", m.coldTable())
 	})
 
 	p("## Round trips to a connection\n\nCounted by a proxy on the wire; the TCP handshake is one. The first connection of a pool sometimes has to learn what the server is.\n\n")

@@ -154,10 +154,7 @@ func drawLost(path string, m measured) error {
 	var numberColors []color.Color
 	var dots plotter.XYs
 	top := 0.0
-	for _, r := range m.Races {
-		if !r.Hot {
-			continue
-		}
+	for _, r := range m.races(true) {
 		lost, group := r.of(fate.lost), float64(len(workers))
 		for i, name := range r.Names {
 			x, median, runs := group+gap*float64(2*i-1), lost.Median(name), lost.Of(name)

@@ -26,10 +26,9 @@ func (f fate) perTenThousand(n int) float64 {
 	return 10000 * float64(n) / float64(max(1, f.Finished+f.Vanished+f.Deadlocked))
 }
 
-// These are figures of one run. Lost, vanished and collided are out of 10,000 transactions;
+// These are figures of one run. Lost and collided are out of 10,000 transactions;
 // rows is how many transactions a second got their row.
 func (f fate) lost() float64     { return f.perTenThousand(f.Vanished + f.Deadlocked) }
-func (f fate) vanished() float64 { return f.perTenThousand(f.Vanished) }
 func (f fate) collided() float64 { return f.perTenThousand(f.Collided) }
 func (f fate) rows() float64     { return float64(f.Finished) / f.Seconds }
 

@@ -81,26 +81,53 @@ func (m measured) worst() race {
 	})
 }
 
-// raceTable returns a Markdown table of the races on a server, hot or cold.
-func (m measured) raceTable(hot bool) string {
+// hotTable returns a Markdown table of the races for the same rows.
+func (m measured) hotTable() string {
 	var b strings.Builder
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format, args...) }
-	p("| workers | | lost out of 10,000 | of them: row vanished | met a duplicate key | got their row, a second | × the plain driver |\n|--:|---|--:|--:|--:|--:|--:|\n")
-	for _, r := range m.Races {
-		if r.Hot != hot {
-			continue
-		}
-		lost, vanished, collided, rows := r.of(fate.lost), r.of(fate.vanished), r.of(fate.collided), r.of(fate.rows)
-		for _, name := range r.Names {
-			ratio := ""
-			if name != plain {
-				ratio = rows.RatioTo(name, plain).String()
+	p("| workers | lost, %s | lost, %s | met a duplicate key and got the row, %s | rows a second, %s | rows a second, %s | ratio |\n|--:|--:|--:|--:|--:|--:|--:|\n", plain, ours, ours, plain, ours)
+	lostRows, deadlocks := 0, 0
+	for _, r := range m.races(true) {
+		lost, rows := r.of(fate.lost), r.of(fate.rows)
+		p("| %d | %s | %s | %.0f | %.0f | %.0f | %s |\n", r.Workers, spread(lost, plain), spread(lost, ours),
+			r.of(fate.collided).Median(ours), rows.Median(plain), rows.Median(ours), rows.RatioTo(ours, plain))
+		for _, fates := range r.Fates {
+			for _, f := range fates {
+				lostRows, deadlocks = lostRows+f.Vanished, deadlocks+f.Deadlocked
 			}
-			p("| %d | %s | %s | %s | %.0f | %.0f | %s |\n", r.Workers, name, spread(lost, name), spread(vanished, name), collided.Median(name), rows.Median(name), ratio)
 		}
 	}
-	p("\n")
+	p("\nOf all transactions of this table, %d lost their row and %d met a deadlock.\n\n", lostRows, deadlocks)
 	return b.String()
+}
+
+// coldTable returns a Markdown table of the loads in which nobody races.
+func (m measured) coldTable() string {
+	var b strings.Builder
+	p := func(format string, args ...any) { fmt.Fprintf(&b, format, args...) }
+	p("| workers | rows a second, %s | rows a second, %s | ratio |\n|--:|--:|--:|--:|\n", plain, ours)
+	lost := 0
+	for _, r := range m.races(false) {
+		rows := r.of(fate.rows)
+		p("| %d | %.0f | %.0f | %s |\n", r.Workers, rows.Median(plain), rows.Median(ours), rows.RatioTo(ours, plain))
+		for _, fates := range r.Fates {
+			for _, f := range fates {
+				lost += f.Vanished + f.Deadlocked
+			}
+		}
+	}
+	p("\nOf all transactions of this table, %d were lost.\n\n", lost)
+	return b.String()
+}
+
+// races returns those with hot keys, or the others.
+func (m measured) races(hot bool) (found []race) {
+	for _, r := range m.Races {
+		if r.Hot == hot {
+			found = append(found, r)
+		}
+	}
+	return found
 }
 
 // spread returns the median of a contender's runs, with the least and the most.

@@ -13,7 +13,8 @@ type Estimate struct{ Median, Low, High float64 }
 
 // Of estimates the median of the values. It makes no assumption about their distribution.
 func Of(values []float64) Estimate {
-	s := benchmath.AssumeNothing.Summary(benchmath.NewSample(values, &benchmath.DefaultThresholds), 0.95)
+	sample := benchmath.NewSample(slices.Clone(values), &benchmath.DefaultThresholds) // which sorts them
+	s := benchmath.AssumeNothing.Summary(sample, 0.95)
 	return Estimate{s.Center, s.Lo, s.Hi}
 }
 
