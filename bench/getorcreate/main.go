@@ -37,20 +37,29 @@ var loads = []load{
 	{"transaction", "each call inserts a row in its own transaction", transactions, func(m, r, w, i int) string { return fmt.Sprintf("tx-%d-%d-%d-%d", m, r, w, i) }},
 }
 
+// turns is how often methods are measured in turns, and how many calls a turn has.
+type turns struct{ rounds, calls int }
+
+// effort is how much is measured.
+type effort struct{ tables, targets turns }
+
 var workerCounts = []int{1, 4, 16, 64}
 
 func main() {
 	log.SetFlags(0)
 	page := flag.String("update", "", "write the tables into this document, between its marks, instead of printing them")
-	rounds := flag.Int("rounds", 7, "how many times each way is measured, in turns; the figures are medians")
-	pairs := flag.Int("pairs", 40, "how many times each way of a target is measured, in turns with what it is compared with")
-	batch := flag.Int("batch", 640, "calls per measurement")
+	e := effort{
+		tables:  turns{rounds: 7, calls: 640},
+		targets: turns{rounds: 100, calls: 320}, // short ones, because a slow moment then affects both of a round
+	}
+	flag.IntVar(&e.tables.rounds, "rounds", e.tables.rounds, "how many times each way is measured for the tables, in turns")
+	flag.IntVar(&e.targets.rounds, "pairs", e.targets.rounds, "how many times each way of a target is measured, in turns with what it is compared with")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	var out strings.Builder
 	for _, isMySQL := range []bool{false, true} {
-		if err := measureServer(ctx, &out, isMySQL, *rounds, *pairs, *batch); err != nil {
+		if err := measureServer(ctx, &out, isMySQL, e); err != nil {
 			log.Fatal(err)
 		}
 	}
@@ -63,7 +72,7 @@ func main() {
 	}
 }
 
-func measureServer(ctx context.Context, out *strings.Builder, isMySQL bool, rounds, pairs, batch int) error {
+func measureServer(ctx context.Context, out *strings.Builder, isMySQL bool, e effort) error {
 	s, err := testserver.Start(ctx, testserver.Config{MySQL: isMySQL, Binlog: "ROW"})
 	if err != nil {
 		return err
@@ -80,7 +89,7 @@ func measureServer(ctx context.Context, out *strings.Builder, isMySQL bool, roun
 		*pool = db
 	}
 	db := p.plain
-	b := bench{ctx: ctx, pools: p, batch: batch}
+	b := bench{ctx: ctx, pools: p}
 	if _, err := db.ExecContext(ctx, "CREATE TABLE bench (id BIGINT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(60) NOT NULL UNIQUE)"); err != nil {
 		return err
 	}
@@ -94,11 +103,11 @@ func measureServer(ctx context.Context, out *strings.Builder, isMySQL bool, roun
 		return err
 	}
 	fmt.Fprintf(out, "### %s\n\n%d CPUs, %s/%s, %s, server and client on one machine, binary log on. %d rounds of %d calls for each figure, in turns; medians.\n\n",
-		serverName(version), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), rounds, batch)
-	if err := b.tables(out, rounds); err != nil {
+		serverName(version), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), e.tables.rounds, e.tables.calls)
+	if err := b.tables(out, e.tables); err != nil {
 		return err
 	}
-	return b.targets(out, pairs)
+	return b.targets(out, e.targets)
 }
 
 func serverName(version string) string {
@@ -111,15 +120,14 @@ func serverName(version string) string {
 type bench struct {
 	ctx   context.Context
 	pools pools
-	batch int
 	round int // of the whole run: keys contain it, so no key is used twice
 }
 
-func (b *bench) tables(out *strings.Builder, rounds int) error {
+func (b *bench) tables(out *strings.Builder, t turns) error {
 	for _, l := range loads {
 		fmt.Fprintf(out, "**%s**: %s. Calls a second.\n\n| |statements a call|%s|\n|---|--:|%s\n",
 			strings.ToUpper(l.name[:1])+l.name[1:], l.what, workerColumns(), strings.Repeat("--:|", len(workerCounts)))
-		all, err := b.compareAll(l, l.methods, rounds)
+		all, err := b.compareAll(l, l.methods, t)
 		if err != nil {
 			return err
 		}
@@ -155,9 +163,9 @@ type compared struct {
 }
 
 // compareAll compares methods with each number of workers.
-func (b *bench) compareAll(l load, methods []method, rounds int) (all []compared, err error) {
+func (b *bench) compareAll(l load, methods []method, t turns) (all []compared, err error) {
 	for _, workers := range workerCounts {
-		c, err := b.compare(l, methods, workers, rounds)
+		c, err := b.compare(l, methods, workers, t)
 		if err != nil {
 			return nil, err
 		}
@@ -167,20 +175,20 @@ func (b *bench) compareAll(l load, methods []method, rounds int) (all []compared
 }
 
 // compare measures the methods in turns, in random order.
-func (b *bench) compare(l load, methods []method, workers, rounds int) (c compared, err error) {
+func (b *bench) compare(l load, methods []method, workers int, t turns) (c compared, err error) {
 	var names []string
 	for _, m := range methods {
 		names = append(names, m.name)
 	}
 	c.rates, c.statements = stats.NewPaired(names...), stats.NewPaired(names...)
-	for range rounds {
+	for range t.rounds {
 		b.round++
 		for _, m := range rand.Perm(len(methods)) {
 			before, err := b.questions()
 			if err != nil {
 				return c, err
 			}
-			elapsed, err := b.measure(l, methods[m], workers, m)
+			elapsed, err := b.measure(l, methods[m], m, workers, t.calls/workers)
 			if err != nil {
 				return c, fmt.Errorf("%s, %s, %d workers: %w", names[m], l.name, workers, err)
 			}
@@ -188,7 +196,7 @@ func (b *bench) compare(l load, methods []method, workers, rounds int) (c compar
 			if err != nil {
 				return c, err
 			}
-			calls := float64(b.batch / workers * workers)
+			calls := float64(t.calls / workers * workers)
 			c.rates.Samples[m] = append(c.rates.Samples[m], calls/elapsed.Seconds())
 			sent := after - before - 1 // questions itself sends one
 			c.statements.Samples[m] = append(c.statements.Samples[m], float64(sent)/calls)
@@ -197,15 +205,15 @@ func (b *bench) compare(l load, methods []method, workers, rounds int) (c compar
 	return c, nil
 }
 
-// measure returns how long the workers take for one batch of calls of a method, the m-th
-// of this round.
-func (b *bench) measure(l load, do method, workers, m int) (time.Duration, error) {
+// measure returns how long the workers take for so many calls each of a method, the m-th of
+// this round.
+func (b *bench) measure(l load, do method, m, workers, calls int) (time.Duration, error) {
 	errs := make([]error, workers)
 	var all sync.WaitGroup
 	start := time.Now()
 	for w := range workers {
 		all.Go(func() {
-			for i := range b.batch / workers {
+			for i := range calls {
 				if _, err := do.do(b.ctx, b.pools, l.key(m, b.round, w, i)); err != nil {
 					errs[w] = err
 					return

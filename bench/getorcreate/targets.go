@@ -42,8 +42,8 @@ func loseRace(ctx context.Context, p pools, name string) (int64, error) {
 }
 
 // targets measures the targets and writes a table of ratios and one of statements.
-func (b *bench) targets(out *strings.Builder, pairs int) error {
-	fmt.Fprintf(out, "**Targets**. Calls a second, as a ratio to the same work by hand on the same pool: the median of %d rounds of %d calls each, with its 95 %% confidence interval. A target is met if all four medians reach it.\n\n", pairs, b.batch)
+func (b *bench) targets(out *strings.Builder, pairs turns) error {
+	fmt.Fprintf(out, "**Targets**. Calls a second, as a ratio to the same work by hand on the same pool: the median of %d rounds of %d calls each, with its 95 %% confidence interval. A target is met if all four medians reach it.\n\n", pairs.rounds, pairs.calls)
 	fmt.Fprintf(out, "|wanted|%s| |\n|---|%s---|\n", workerColumns(), strings.Repeat("---|", len(workerCounts)))
 	sent := map[string]float64{} // by load and method
 	for _, t := range targets {
@@ -65,12 +65,12 @@ func (b *bench) targets(out *strings.Builder, pairs int) error {
 			sent[t.load+m.name] = all[0].statements.Median(m.name)
 		}
 	}
-	lost, err := b.compare(lostRace, lostRace.methods, 1, 1)
+	lost, err := b.compare(lostRace, lostRace.methods, 1, turns{rounds: 1, calls: 100})
 	if err != nil {
 		return err
 	}
 	cold := loadNamed("cold")
-	created, err := b.compare(cold, cold.named(onDB), 1, 1)
+	created, err := b.compare(cold, cold.named(onDB), 1, turns{rounds: 1, calls: 100})
 	if err != nil {
 		return err
 	}
