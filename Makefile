@@ -60,6 +60,7 @@ fuzz: server ## Fuzz DSNs, isolation names, error texts, the guard's recogniser 
 	@for target in .:FuzzDSN .:FuzzDSNHidesPassword .:FuzzIsolationName .:FuzzInitErrorHidesLiterals .:FuzzInitErrorHidesSecretVariables .:FuzzGuardMissesNothing ./internal/sqltext:FuzzEffectOf; do \
 		$(GO) test -run='^$$' -fuzz="^$${target#*:}\$$" -fuzztime=60s -fuzzminimizetime=100x "$${target%:*}" || exit 1; done
 
+# To change its texts or plots without measuring again, run ./performance with -save FILE once, then with -from FILE.
 bench: server mysql ## Measure everything in docs/performance.md and write it (10 minutes; the machine should be idle)
 	cd bench && $(GO) run ./performance -update ../docs/performance.md
 

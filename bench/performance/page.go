@@ -66,8 +66,7 @@ func (r report) page(plots string) string {
 		}
 	}
 	p("# Performance\n\nWhat mysqlinit saves and what it costs. `make bench` measures it and writes this page. ")
-	p("A ratio stands with the 95 %% confidence interval of its median.\n\n")
-	b.WriteString(summary(r.Servers))
+	p("A ratio stands with the 95 %% confidence interval of its median.\n\n%s\n\n%s", inShort(r.Servers), summary(r.Servers))
 	p("A connection pays once, when it opens. After that the pool holds the plain driver's own connection. With the guard, the connection in the pool looks at each statement as it passes.\n\n")
 	p("[What it saves](#what-it-saves) · [Round trips](#round-trips-to-a-connection) · [Time](#time) · [Growth](#growth) · [How it is measured](#how-it-is-measured) · [Targets](#targets)\n\n")
 

@@ -145,7 +145,7 @@ func drawBars(path, title, xLabel, format string, names []string, values []float
 // drawLost writes a plot of the transactions that were lost with hot keys: for each number
 // of workers a bar for each contender, and a dot for each run.
 func drawLost(path string, m measured) error {
-	p := newPlot("Transactions lost out of 10,000: get or create under load, "+m.name(), "workers that get or create the same new rows at once", "")
+	p := newPlot("Transactions lost out of 10,000: get or create under load, "+m.name(), "workers that get or create the same new rows at once", "ended with an error, out of 10,000")
 	p.Y.Tick.Marker = plainTicks{}
 	const half, gap = 0.17, 0.19 // of a bar's width, and from the group's middle to the bar's
 	levels := map[string]string{plain: " (REPEATABLE READ, the server's default)", ours: " (READ COMMITTED)"}
