@@ -67,7 +67,7 @@ bench: server mysql ## Measure everything in docs/performance.md and write it (1
 bench-quick: server ## Measure the same roughly, on MariaDB alone, and print it (less than a minute)
 	@cd bench && $(GO) run ./performance -quick
 
-bench-getorcreate: server mysql ## Compare ways to get or create a row, and write docs/get-or-create.md (4 minutes)
+bench-getorcreate: server mysql ## Compare ways to get or create a row, and write docs/get-or-create.md (9 minutes)
 	cd bench && $(GO) run ./getorcreate -update ../docs/get-or-create.md
 
 vulncheck: ## Look for known vulnerabilities in the code that is called (asks vuln.go.dev)

@@ -112,7 +112,7 @@ func (r report) page(plots string) string {
 	p("They come from samples that are taken in turns, and are computed round by round. A time has %d samples (%d with %s), each the median of up to %d calls on its own connection; storms and workers have %d. ", r.Effort.Samples, r.Effort.Samples/slowFewer, slowestNetwork, r.Effort.Calls, r.Effort.Rounds)
 	p("`make bench-quick` measures the same in less than a minute, less reliably. [bench](../bench) has the code.\n\n")
 
-	p("## Targets\n\nWhat the project wants of itself. A target is met if the median is within it; \"within the noise\" is met if the interval begins at 1.02 or below.\n\n")
+	p("## Targets\n\nWhat the project wants of itself. A target is met if the median meets it. It is in the noise if only the interval reaches it. \"1.00 ×\" and \"no more than\" are met if the interval begins at 1.02 or below.\n\n")
 	eachServer(func(_ int, m measured) { b.WriteString(m.targetTable()) })
 	return strings.TrimSuffix(b.String(), "\n")
 }

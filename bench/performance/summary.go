@@ -22,7 +22,7 @@ func inShort(servers []measured) string {
 	for _, m := range servers {
 		trips = max(trips, m.tripsOf(ours).Later-m.tripsOf(plain).Later)
 	}
-	return fmt.Sprintf("Of 10,000 get-or-create transactions under load up to %.0f are lost with the plain driver, and %.0f with mysqlinit. Round trips that a new connection takes more than the plain driver's: %d.",
+	return fmt.Sprintf("Of 10,000 get-or-create transactions under load up to %.0f are lost with the plain driver, and %.0f with mysqlinit. Extra round trips of a new connection: %d.",
 		lost(plain), lost(ours), trips)
 }
 

@@ -3,6 +3,7 @@ package stats
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"golang.org/x/perf/benchmath"
@@ -18,8 +19,55 @@ func Of(values []float64) Estimate {
 	return Estimate{s.Center, s.Lo, s.Hi}
 }
 
-// String formats an estimate of a ratio with its confidence interval.
-func (e Estimate) String() string { return fmt.Sprintf("%.3f (%.3f–%.3f)", e.Median, e.Low, e.High) }
+// String formats an estimate of a ratio with its confidence interval, which takes at least
+// six values.
+func (e Estimate) String() string {
+	if math.IsInf(e.Low, 0) {
+		return fmt.Sprintf("%.3f", e.Median)
+	}
+	return fmt.Sprintf("%.3f (%.3f–%.3f)", e.Median, e.Low, e.High)
+}
+
+// Verdict is what an estimate says about a target.
+type Verdict string
+
+const (
+	Met     Verdict = "met"
+	InNoise Verdict = "in the noise" // the median misses it, but the interval reaches it
+	Missed  Verdict = "**missed**"
+)
+
+// AtMost judges an estimate that should not exceed the limit.
+func (e Estimate) AtMost(limit float64) Verdict {
+	switch {
+	case e.Median <= limit:
+		return Met
+	case e.Low <= limit:
+		return InNoise
+	}
+	return Missed
+}
+
+// AtLeast judges an estimate that should reach the limit.
+func (e Estimate) AtLeast(limit float64) Verdict {
+	return Estimate{-e.Median, -e.High, -e.Low}.AtMost(-limit)
+}
+
+// VerdictOf judges what is not an estimate.
+func VerdictOf(met bool) Verdict {
+	if met {
+		return Met
+	}
+	return Missed
+}
+
+// Worse returns the worse of two verdicts.
+func (v Verdict) Worse(other Verdict) Verdict {
+	if v == Missed || other == Met {
+		return v
+	}
+	return other
+}
 
 // Paired holds samples of contenders that were measured in turns.
 type Paired struct {
