@@ -33,7 +33,7 @@ matrix: vtcombo ## Run the conformance suite and failovers on ten deployments, a
 SOAK = 2m
 faults: server mysql ## Break connections at every byte, connections and transactions in random order, soak a pool, and write docs/reliability.md (20 minutes)
 	@binary=$$(mktemp) && cd integration/faults && $(GO) test $(RACE) -c -o $$binary . && \
-	{ $$binary -test.timeout=2h -every=1 -checkouts=100000 -transactions=100000 -callers=200 -soak=$(SOAK) -update ../../docs/reliability.md; code=$$?; rm $$binary; exit $$code; }
+	{ $$binary -test.timeout=2h -every=1 -checkouts=100000 -transactions=100000 -runs=100000 -callers=200 -soak=$(SOAK) -update ../../docs/reliability.md; code=$$?; rm $$binary; exit $$code; }
 
 ecosystem: server mysql ent ## Run ORMs, migrations, tracing, dialers and the MySQL driver's own tests over this driver, on both kinds of server (2 minutes)
 	@cd integration/containers && $(GO) test $(RACE) -count=1 ./...
@@ -70,6 +70,9 @@ bench-quick: server ## Measure the same roughly, on MariaDB alone, and print it 
 bench-getorcreate: server mysql ## Compare ways to get or create a row, and write docs/get-or-create.md (9 minutes)
 	cd bench && $(GO) run ./getorcreate -update ../docs/get-or-create.md
 
+pictures: server ## Draw docs/check.svg and docs/race.svg from what the commands print
+	$(GO) test -count=1 -run=TestPicture ./cmd/mysqlinit -update
+
 vulncheck: ## Look for known vulnerabilities in the code that is called (asks vuln.go.dev)
 	@$$($(GO) tool -modfile=internal/tools/go.mod -n govulncheck) ./... || case $$? in \
 		3) echo "make vulncheck: update the modules named above, or Go if it is the standard library" >&2; exit 1 ;; \
@@ -90,4 +93,4 @@ mysql: # Fetch a MySQL server for the tests if none is found
 vtcombo: # Compile Vitess unless it is compiled already, and show the progress
 	@sh internal/testserver/fetch.sh vtcombo || echo "trying without"
 
-.PHONY: help demo test test-long matrix faults ecosystem lint fuzz bench bench-quick bench-getorcreate vulncheck release-check server ent mysql vtcombo
+.PHONY: help demo test test-long matrix faults ecosystem lint fuzz bench bench-quick bench-getorcreate pictures vulncheck release-check server ent mysql vtcombo
