@@ -21,7 +21,7 @@ const (
 	errWSREPNotReady    = 1047 // a Galera node outside the primary component
 	errShutdown         = 1053
 	errDuplicateEntry   = 1062
-	errUnknown          = 1105 // ER_UNKNOWN_ERROR: vtgate does not know the statement
+	errUnknown          = 1105 // ER_UNKNOWN_ERROR: vtgate does not know the statement, or has lost a tablet
 	errDuringCommit     = 1180
 	errNotRolledBack    = 1196 // a warning: a table without transactions was changed
 	errLogCacheFull     = 1197 // max_binlog_cache_size
@@ -84,10 +84,10 @@ func mayEndTransaction(err error) bool {
 	return hasNumber(err, errLockWaitTimeout, errRecordChanged) || hasServerError(err, txlost.Ends)
 }
 
-// connectionLost reports whether err says that a connection was lost, or that the
-// server ended it.
+// connectionLost reports whether err says that a connection was lost, be it one behind
+// vtgate, or that the server ended it.
 func connectionLost(err error) bool {
-	return hasNumber(err, errShutdown, errConnectionKilled, errSessionKilled, errIdleTooLong) ||
+	return hasNumber(err, errShutdown, errConnectionKilled, errSessionKilled, errIdleTooLong) || hasServerError(err, txlost.ShardLost) ||
 		errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn)
 }
 
@@ -127,7 +127,13 @@ func unknownOutcome(err error) bool {
 	if errors.Is(err, driver.ErrBadConn) || hasNumber(err, errIdleTooLong) || hasServerError(err, txlost.Conflict) {
 		return false
 	}
-	return connectionLost(err) || hasNumber(err, errDuringCommit, errBeforeCommitHook)
+	return connectionLost(err) || hasNumber(err, errDuringCommit, errBeforeCommitHook) || hasServerError(err, tabletLost)
+}
+
+// tabletLost reports whether vtgate has lost the connection to a tablet. The shard's server
+// goes on with the statement.
+func tabletLost(err *mysql.MySQLError) bool {
+	return err.Number == errUnknown && txlost.FromVitess(err) && strings.Contains(err.Message, "code = Unavailable")
 }
 
 // keyOfVitess finds the key in a message of vtgate, before the statement and its

@@ -19,6 +19,8 @@ const (
 	errDuringRollback     = 1181 // ER_ERROR_DURING_ROLLBACK
 	errDeadlock           = 1213 // ER_LOCK_DEADLOCK
 	errQueryInterrupted   = 1317 // ER_QUERY_INTERRUPTED
+	errServerGone         = 2006 // CR_SERVER_GONE_ERROR, of a tablet
+	errServerLost         = 2013 // CR_SERVER_LOST, of a tablet
 	errQueryTimeout       = 3024 // ER_QUERY_TIMEOUT
 	errRolledBackByPlugin = 3101 // ER_TRANSACTION_ROLLBACK_DURING_COMMIT: a conflict in Group Replication
 )
@@ -30,7 +32,7 @@ func Ends(err *mysql.MySQLError) bool {
 	case errQueryInterrupted, errQueryTimeout:
 		return FromVitess(err) // its tablet has closed the connection to the shard
 	}
-	return Conflict(err)
+	return Conflict(err) || ShardLost(err)
 }
 
 // Conflict reports whether an error says that the server has rolled the transaction
@@ -40,7 +42,21 @@ func Conflict(err *mysql.MySQLError) bool {
 }
 
 // FromVitess reports whether an error comes from a shard behind vtgate.
-func FromVitess(err *mysql.MySQLError) bool { return strings.HasPrefix(err.Message, "target: ") }
+func FromVitess(err *mysql.MySQLError) bool {
+	return strings.HasPrefix(err.Message, "target: ") || shardGone(err)
+}
+
+// ShardLost reports whether vtgate has lost a shard, or a tablet its connection to the
+// shard's server. Before COMMIT the transaction on that shard is then rolled back, and nothing
+// is committed on the others.
+func ShardLost(err *mysql.MySQLError) bool {
+	return shardGone(err) || FromVitess(err) && (err.Number == errServerGone || err.Number == errServerLost)
+}
+
+// shardGone reports whether vtgate could not reach a shard in a transaction. Unless the
+// statement was COMMIT, vtgate has then rolled back on the other shards, and refuses
+// everything but a ROLLBACK.
+func shardGone(err *mysql.MySQLError) bool { return strings.HasPrefix(err.Message, "VT15001: ") }
 
 // yielded reports whether an error says that the transaction has yielded to
 // another member's in Group Replication: the engine has rolled it back. The
