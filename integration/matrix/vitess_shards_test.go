@@ -156,9 +156,8 @@ func (s *shards) createRace(t *testing.T) {
 func (s *shards) rows(t *testing.T) (rows [2]string) {
 	t.Helper()
 	for i, db := range s.direct {
-		// The server has perhaps been started again.
-		for db.PingContext(t.Context()) != nil {
-			time.Sleep(10 * time.Millisecond)
+		if err := s.Shards[i].Await(t.Context(), db.PingContext); err != nil { // it has perhaps been started again
+			t.Fatal(err)
 		}
 		var all sql.NullString
 		if err := db.QueryRowContext(t.Context(), "SELECT GROUP_CONCAT(name ORDER BY name) FROM mysqlinit_race").Scan(&all); err != nil {
@@ -172,29 +171,35 @@ func (s *shards) rows(t *testing.T) (rows [2]string) {
 
 // breakage is what happens to the second shard in the middle of a transaction.
 type breakage struct {
-	name       string
-	do, repair func(ctx context.Context, s *shards) error
+	name   string
+	do     func(ctx context.Context, s *shards, tx *sql.Tx) error
+	repair func(ctx context.Context, s *shards) error
 }
 
 var (
-	readOnly = breakage{"super_read_only", func(ctx context.Context, s *shards) error {
-		_, err := s.direct[1].ExecContext(ctx, "SET GLOBAL super_read_only = 1")
-		return err
-	}, func(ctx context.Context, s *shards) error {
-		_, err := s.direct[1].ExecContext(ctx, "SET GLOBAL read_only = 0")
-		return err
-	}}
-	killed = breakage{"KILL", killTransactions, func(context.Context, *shards) error { return nil }}
-	down   = breakage{
-		"the server is killed",
-		func(_ context.Context, s *shards) error { return s.Shards[1].Kill() },
-		func(ctx context.Context, s *shards) error { return s.renew(ctx, 1) },
-	}
-	noTablet  = breakage{"the tablet is killed", func(_ context.Context, s *shards) error { return s.Shards[1].Tablet.Kill() }, restartTablet}
-	newTablet = breakage{"the tablet is killed and started again", restartTablet, func(context.Context, *shards) error { return nil }}
+	readOnly  = breakage{"super_read_only", makeReadOnly, makeWritable}
+	deadlock  = breakage{"a deadlock", loseDeadlock, nothing}
+	killed    = breakage{"KILL", killTransactions, nothing}
+	down      = breakage{"the server is killed", killServer, renewSecond}
+	noTablet  = breakage{"the tablet is killed", killTablet, restartTablet}
+	newTablet = breakage{"the tablet is killed and started again", func(ctx context.Context, s *shards, _ *sql.Tx) error { return restartTablet(ctx, s) }, nothing}
 )
 
-func restartTablet(ctx context.Context, s *shards) error { return s.Shards[1].RestartTablet(ctx) }
+func makeReadOnly(ctx context.Context, s *shards, _ *sql.Tx) error {
+	_, err := s.direct[1].ExecContext(ctx, "SET GLOBAL super_read_only = 1")
+	return err
+}
+
+func makeWritable(ctx context.Context, s *shards) error {
+	_, err := s.direct[1].ExecContext(ctx, "SET GLOBAL read_only = 0") // and super_read_only with it
+	return err
+}
+
+func killServer(_ context.Context, s *shards, _ *sql.Tx) error { return s.Shards[1].Kill() }
+func killTablet(_ context.Context, s *shards, _ *sql.Tx) error { return s.Shards[1].Tablet.Kill() }
+func renewSecond(ctx context.Context, s *shards) error         { return s.renew(ctx, 1) }
+func restartTablet(ctx context.Context, s *shards) error       { return s.Shards[1].RestartTablet(ctx) }
+func nothing(context.Context, *shards) error                   { return nil }
 
 // refresh is longer than the 100 ms for which nobody must have read innodb_trx before InnoDB
 // refreshes it.
@@ -202,7 +207,7 @@ const refresh = 200 * time.Millisecond
 
 // killTransactions runs KILL for the connections that have a transaction open on the second
 // shard.
-func killTransactions(ctx context.Context, s *shards) error {
+func killTransactions(ctx context.Context, s *shards, _ *sql.Tx) error {
 	time.Sleep(refresh)
 	rows, err := s.direct[1].QueryContext(ctx, "SELECT trx_mysql_thread_id FROM information_schema.innodb_trx")
 	if err != nil {
@@ -268,7 +273,7 @@ func (s *shards) commitBroken(t *testing.T, b breakage, params string) (calls in
 		calls++
 		err := errors.Join(insertInto(ctx, tx, onShard[0][0]), insertInto(ctx, tx, onShard[1][0]))
 		if err == nil && calls == 1 {
-			err = b.do(ctx, s)
+			err = b.do(ctx, s, tx)
 		}
 		return err
 	})
@@ -282,49 +287,58 @@ func (s *shards) commitBroken(t *testing.T, b breakage, params string) (calls in
 
 // A transaction writes on both shards, loses its part on the second one, and goes on in spite
 // of the errors. With the plain driver COMMIT can succeed although rows are missing. With
-// the guard or in Run it fails, and no row is left. A later statement on the same
-// connection is none the wiser.
+// the guard or in Run it fails, no row is left, and the connection works afterwards.
 func vitessSwallowed(t *testing.T, s *shards) {
 	s.createRace(t)
-	deadlock := breakage{"a deadlock", nil, func(context.Context, *shards) error { return nil }} // see swallow
+	dsn := s.DSN(testserver.Root, "")
 	for _, b := range []breakage{deadlock, killed, noTablet, newTablet} {
 		for next, more := range map[string]string{"COMMIT": "", "a row on the first shard": onShard[0][1], "a row on the second shard": onShard[1][2]} {
-			for _, how := range []string{"by hand", "guard", "Run"} {
-				params := ""
-				if how == "guard" {
-					params = "guard=true"
-				}
-				db := openVitess(t, "mysqlinit", s.DSN(testserver.Root, params))
-				db.SetMaxOpenConns(1)
+			for how, transact := range map[string]func(do func(context.Context, *sql.Tx) error) (*sql.DB, error){
+				"plain": func(do func(context.Context, *sql.Tx) error) (*sql.DB, error) {
+					db := openVitess(t, "mysql", dsn)
+					return db, byHand(t.Context(), db, do)
+				},
+				"guard": func(do func(context.Context, *sql.Tx) error) (*sql.DB, error) {
+					db := openVitess(t, "mysqlinit", dsn+"?guard=true")
+					return db, byHand(t.Context(), db, do)
+				},
+				"Run": func(do func(context.Context, *sql.Tx) error) (*sql.DB, error) {
+					db := openVitess(t, "mysqlinit", dsn)
+					return db, mysqltx.Run(t.Context(), db, do)
+				},
+			} {
 				testserver.Exec(t, s.direct[1], "INSERT INTO mysqlinit_race VALUES ('"+lockRow+"')")
 				var swallowed error
-				do := func(ctx context.Context, tx *sql.Tx) (err error) {
-					swallowed, err = s.swallow(ctx, tx, b, more)
-					return err
-				}
-				var err error
-				if how == "Run" {
-					err = mysqltx.Run(t.Context(), db, do)
-				} else {
-					err = byHand(t.Context(), db, do)
-				}
+				db, err := transact(func(ctx context.Context, tx *sql.Tx) error {
+					if err := errors.Join(insertInto(ctx, tx, onShard[0][0]), insertInto(ctx, tx, onShard[1][0])); err != nil {
+						return err
+					}
+					swallowed = errors.Join(b.do(ctx, s, tx), insertInto(ctx, tx, onShard[1][1]))
+					if more != "" {
+						swallowed = errors.Join(swallowed, insertInto(ctx, tx, more))
+					}
+					return nil
+				})
 				if err := b.repair(t.Context(), s); err != nil {
 					t.Fatal(err)
 				}
-				then := insertInto(t.Context(), db, onShard[0][2])
+				afterwards := insertInto(t.Context(), db, onShard[0][2])
 				got := s.rows(t)
-				story := fmt.Sprintf("%s, then %s, %s: swallowed %v; COMMIT: %v; afterwards %v; rows %q", b.name, next, how, swallowed, err, then, got)
+				story := fmt.Sprintf("%s, then %s, %s: swallowed %v; COMMIT: %v; afterwards %v; rows %q", b.name, next, how, swallowed, err, afterwards, got)
 				t.Log(story)
-				if how == "by hand" {
-					if b.name == deadlock.name && (err != nil || strings.Contains(got[1], onShard[1][0])) {
+				switch {
+				case how == "plain" && b.name == deadlock.name:
+					if err != nil || strings.Contains(got[1], onShard[1][0]) {
 						t.Error("COMMIT should succeed without a row: " + story)
 					}
-					continue
-				}
-				if err == nil || then != nil || got != [2]string{onShard[0][2], lockRow} {
+				case how == "plain" && b.name == noTablet.name:
+					if afterwards == nil {
+						t.Error("vtgate should refuse everything but a ROLLBACK: " + story)
+					}
+				case how == "plain":
+				case err == nil, afterwards != nil, got != [2]string{onShard[0][2], lockRow}:
 					t.Error(story)
-				}
-				if how == "guard" && !errors.Is(err, mysqlinit.ErrTransactionLost) {
+				case how == "guard" && !errors.Is(err, mysqlinit.ErrTransactionLost):
 					t.Error("the guard has not noticed: " + story)
 				}
 			}
@@ -344,38 +358,19 @@ func byHand(ctx context.Context, db *sql.DB, do func(context.Context, *sql.Tx) e
 	return tx.Commit()
 }
 
-// swallow writes a row on each shard, loses the second shard, and writes more. It returns the
-// errors of what comes after the loss apart.
-func (s *shards) swallow(ctx context.Context, tx *sql.Tx, b breakage, more string) (swallowed, err error) {
-	if err := errors.Join(insertInto(ctx, tx, onShard[0][0]), insertInto(ctx, tx, onShard[1][0])); err != nil {
-		return nil, err
-	}
-	if b.do == nil {
-		swallowed = s.loseDeadlock(ctx, tx)
-	} else if err := b.do(ctx, s); err != nil {
-		return nil, err
-	} else {
-		swallowed = insertInto(ctx, tx, onShard[1][1])
-	}
-	if more != "" {
-		swallowed = errors.Join(swallowed, insertInto(ctx, tx, more))
-	}
-	return swallowed, nil
-}
-
 // lockRow is a row on the second shard that a transaction can lock.
 var lockRow = onShard[1][3]
 
 // loseDeadlock makes a transaction the victim of a deadlock on the second shard, over the row
 // that it has inserted there and lockRow. The other transaction survives, because it
 // has changed more rows.
-func (s *shards) loseDeadlock(ctx context.Context, tx *sql.Tx) error {
+func loseDeadlock(ctx context.Context, s *shards, tx *sql.Tx) error {
 	other, err := s.direct[1].BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = other.Rollback() }()
-	if _, err := other.ExecContext(ctx, "INSERT INTO mysqlinit_race VALUES ('x0')"+manyRows(1, 99)); err != nil {
+	if _, err := other.ExecContext(ctx, "INSERT INTO mysqlinit_race SELECT CONCAT('x', help_topic_id) FROM mysql.help_topic LIMIT 100"); err != nil {
 		return err
 	}
 	const lock = "SELECT name FROM mysqlinit_race WHERE name = ? FOR UPDATE"
@@ -396,21 +391,23 @@ func (s *shards) loseDeadlock(ctx context.Context, tx *sql.Tx) error {
 
 // awaitLockWait waits until a transaction on the second shard waits for a lock.
 func (s *shards) awaitLockWait(ctx context.Context) error {
-	for waiting := false; !waiting; {
+	return s.Shards[1].Await(ctx, func(ctx context.Context) error {
 		time.Sleep(refresh)
-		if err := s.direct[1].QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'").Scan(&waiting); err != nil {
-			return err
+		var waiting bool
+		err := s.direct[1].QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'").Scan(&waiting)
+		if err == nil && !waiting {
+			err = errors.New("no transaction waits for a lock")
 		}
-	}
-	return nil
+		return err
+	})
 }
 
 // GetOrCreate's INSERT waits for a lock on the second shard, and loses the shard. Nobody knows
 // whether it creates the row: if the tablet is killed, the server goes on.
 func vitessCreateLost(t *testing.T, s *shards) {
 	s.createRace(t)
-	name := onShard[1][0]
-	for _, b := range []breakage{killed, down, noTablet, newTablet} {
+	for i, b := range []breakage{killed, down, noTablet, newTablet} {
+		name := onShard[1][i]
 		holder, err := s.direct[1].BeginTx(t.Context(), nil)
 		if err != nil {
 			t.Fatal(err)
@@ -434,7 +431,7 @@ func vitessCreateLost(t *testing.T, s *shards) {
 		if err := s.awaitLockWait(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if err := errors.Join(b.do(t.Context(), s), b.repair(t.Context(), s)); err != nil {
+		if err := errors.Join(b.do(t.Context(), s, nil), b.repair(t.Context(), s)); err != nil {
 			t.Fatal(err)
 		}
 		_ = holder.Rollback()
@@ -444,12 +441,4 @@ func vitessCreateLost(t *testing.T, s *shards) {
 			t.Errorf("%s: %v, want an AmbiguousCommitError", b.name, err)
 		}
 	}
-}
-
-func manyRows(from, to int) string {
-	var b strings.Builder
-	for i := from; i <= to; i++ {
-		fmt.Fprintf(&b, ", ('x%d')", i)
-	}
-	return b.String()
 }
