@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
+	"slices"
 
 	"github.com/go-sql-driver/mysql"
 )
@@ -37,10 +39,18 @@ func NewDriver(opts ...Option) (*Driver, error) {
 
 // Register makes a driver with presets available to [sql.Open] under another
 // name. It panics if an option is wrong or the name is taken.
+//
+// The name "mysql" is for libraries that open it and cannot be given another. It is
+// free if the program is built so that the MySQL driver has another name:
+//
+//	go build -ldflags '-X github.com/go-sql-driver/mysql.driverName=mysql-plain'
 func Register(name string, opts ...Option) {
 	d, err := NewDriver(opts...)
 	if err != nil {
 		panic(err)
+	}
+	if name == "mysql" && slices.Contains(sql.Drivers(), name) {
+		panic(errors.New(`mysqlinit: Register("mysql"): the name is taken. The MySQL driver takes it unless the program is built with -ldflags '-X github.com/go-sql-driver/mysql.driverName=mysql-plain' (go test and go run take the same flag). Of several -ldflags the last counts`))
 	}
 	sql.Register(name, d)
 }

@@ -928,15 +928,7 @@ func TestGuardSurvivesAPrepareThatWasKilled(t *testing.T) {
 		if err := use(conn); err == nil {
 			t.Errorf("%s: no error", name)
 		}
-		closed := make(chan struct{})
-		go func() { conn.Close(); close(closed) }()
-		select {
-		case <-closed:
-		case <-time.After(20 * time.Second):
-			t.Fatalf("%s: the sql.Conn cannot be closed", name)
-		}
-		if s.Open() > 1 {
-			t.Errorf("%s: %d connections are open", name, s.Open())
-		}
+		within(t, func() { conn.Close() })
+		wantClosed(t, s, 0)
 	}
 }

@@ -59,21 +59,28 @@ func TestMigratingDSNs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const base = "user:password@tcp(db:3306)/app"
-	dsns := regexp.MustCompile(regexp.QuoteMeta(base)+`\?[^\s"`+"`"+`]+`).FindAllString(string(docs), -1)
-	if len(dsns) == 0 {
-		t.Fatal("no DSN is found")
-	}
 	server := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"}).DSN(testserver.App, "")
-	for _, dsn := range dsns {
-		_, keys, _ := strings.Cut(dsn, base+"?")
-		db, err := sql.Open("mysqlinit", server+"?verify=true&"+keys)
-		if err != nil {
-			t.Errorf("%s: %v", dsn, err)
-			continue
+	testserver.Exec(t, pool(t, "mysql", server), "CREATE TABLE found (n INT)", "INSERT INTO found VALUES (1)")
+	elsewhere, fromGo, _ := strings.Cut(string(docs), "\n## Go:")
+	for text, found := range map[string]int64{elsewhere: 1, fromGo: 0} { // programs in other languages counted rows found
+		const base = "user:password@tcp(db:3306)/app"
+		dsns := regexp.MustCompile(regexp.QuoteMeta(base)+`\?[^\s"`+"`"+`]+`).FindAllString(text, -1)
+		if len(dsns) == 0 {
+			t.Fatal("no DSN is found")
 		}
-		defer db.Close()
-		wantMigrated(t, dsn, db)
+		for _, dsn := range dsns {
+			_, keys, _ := strings.Cut(dsn, base+"?")
+			db, err := sql.Open("mysqlinit", server+"?verify=true&"+keys)
+			if err != nil {
+				t.Errorf("%s: %v", dsn, err)
+				continue
+			}
+			defer db.Close()
+			wantMigrated(t, dsn, db)
+			if got := affected(t, db, "UPDATE found SET n = 1"); got != found {
+				t.Errorf("%s: %d rows affected by an UPDATE that changes nothing, want %d", dsn, got, found)
+			}
+		}
 	}
 }
 
