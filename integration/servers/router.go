@@ -76,7 +76,7 @@ func startRouter(ctx context.Context, d *Deployment) error {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return errors.Join(err, os.RemoveAll(folder))
 	}
-	router, err := d.run(folder, filepath.Join(fetched, "mysqlrouter"), "--config="+config)
+	router, err := d.run(folder, nil, filepath.Join(fetched, "mysqlrouter"), "--config="+config)
 	if err != nil {
 		return err
 	}

@@ -114,8 +114,8 @@ func (d *Deployment) add(ctx context.Context, cfg testserver.Config) (*Node, err
 }
 
 // run starts another program of the deployment.
-func (d *Deployment) run(folder string, argv ...string) (*testserver.Process, error) {
-	p, err := testserver.StartProcess(folder, nil, argv...)
+func (d *Deployment) run(folder string, env []string, argv ...string) (*testserver.Process, error) {
+	p, err := testserver.StartProcess(folder, env, argv...)
 	if err == nil {
 		d.others = append(d.others, p)
 	}

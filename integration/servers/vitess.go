@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 
 	"github.com/mysqlinit/mysqlinit/integration/conformance"
@@ -33,8 +34,8 @@ var VitessSettingsOff = Kind{
 	},
 }
 
-// Shard is a shard of Vitess: a server, and the tablet in front of it. Once a shard's server
-// or tablet is started again, vtgate reaches the shard again.
+// Shard is a shard of Vitess: a server, and the tablet in front of it. Restart and
+// RestartTablet return when vtgate reaches the shard again.
 type Shard struct {
 	*Node
 	Name   string
@@ -146,7 +147,8 @@ func (v *vitess) startTopology(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	etcd, err := v.d.run(folder, filepath.Join(programs, "etcd"), "--data-dir", filepath.Join(folder, "data"),
+	env := []string{"ETCD_UNSUPPORTED_ARCH=" + runtime.GOARCH} // without it etcd starts on few
+	etcd, err := v.d.run(folder, env, filepath.Join(programs, "etcd"), "--data-dir", filepath.Join(folder, "data"),
 		"--listen-client-urls", client, "--advertise-client-urls", client,
 		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", "default="+peer)
 	if err != nil {
@@ -259,6 +261,6 @@ func (v *vitess) start(program string, arguments []string, listeners ...string) 
 	if err != nil {
 		return nil, "", err
 	}
-	p, err = v.d.run(folder, argv...)
+	p, err = v.d.run(folder, nil, argv...)
 	return p, addr, err
 }
