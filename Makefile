@@ -24,7 +24,7 @@ test: server mysql ## Run all tests with the race detector on throwaway servers,
 test-long: server mysql ## Run all tests in full (5 minutes)
 	$(call test-all)
 
-matrix: vitess ## Run the conformance suite and failovers on ten deployments, and write docs/servers.md (4 minutes; the first run downloads 0.6 GB and compiles Vitess)
+matrix: vitess ## Run the conformance suite and failovers on ten deployments, and write docs/servers.md (4 minutes; the first run downloads 0.7 GB and compiles Vitess)
 	cd integration/servers && $(GO) test $(RACE) -tags=matrix -count=1 -timeout=10m
 	cd integration/failover && $(GO) test $(RACE) -tags=matrix -count=1 -timeout=10m
 	cd integration/matrix && $(GO) test $(RACE) -tags=matrix -count=1 -timeout=20m -update ../../docs/servers.md
