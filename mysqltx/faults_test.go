@@ -73,6 +73,7 @@ func TestShardLost(t *testing.T) {
 	for _, lost := range []cut{
 		{answer: 1105, message: "VT15001: transaction error, issue ROLLBACK and retry the transaction: made up"},
 		{answer: 2013, message: "target: ks.80-.primary: vttablet: made up"},
+		{answer: 1105, message: "target: ks.80-.primary: vttablet: rpc error: code = Unavailable desc = made up"},
 	} {
 		lost.statement, lost.times = "INSERT", 1
 		for _, swallowed := range []bool{false, true} {

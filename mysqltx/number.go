@@ -21,7 +21,7 @@ const (
 	errWSREPNotReady    = 1047 // a Galera node outside the primary component
 	errShutdown         = 1053
 	errDuplicateEntry   = 1062
-	errUnknown          = 1105 // ER_UNKNOWN_ERROR: vtgate does not know the statement, or has lost a tablet
+	errUnknown          = 1105 // ER_UNKNOWN_ERROR: vtgate does not know the statement
 	errDuringCommit     = 1180
 	errNotRolledBack    = 1196 // a warning: a table without transactions was changed
 	errLogCacheFull     = 1197 // max_binlog_cache_size
@@ -127,13 +127,7 @@ func unknownOutcome(err error) bool {
 	if errors.Is(err, driver.ErrBadConn) || hasNumber(err, errIdleTooLong) || hasServerError(err, txlost.Conflict) {
 		return false
 	}
-	return connectionLost(err) || hasNumber(err, errDuringCommit, errBeforeCommitHook) || hasServerError(err, tabletLost)
-}
-
-// tabletLost reports whether vtgate has lost the connection to a tablet. The shard's server
-// goes on with the statement.
-func tabletLost(err *mysql.MySQLError) bool {
-	return err.Number == errUnknown && txlost.FromVitess(err) && strings.Contains(err.Message, "code = Unavailable")
+	return connectionLost(err) || hasNumber(err, errDuringCommit, errBeforeCommitHook)
 }
 
 // keyOfVitess finds the key in a message of vtgate, before the statement and its

@@ -236,7 +236,7 @@ func vitessCommit(t *testing.T, s *shards) {
 	for _, b := range []breakage{readOnly, killed, down, noTablet, newTablet} {
 		half := false
 		for tries := 0; tries < 20 && !half; tries++ {
-			calls, err, got := s.commitBroken(t, b, "guard=true")
+			calls, got, err := s.commitBroken(t, b, "guard=true")
 			_, ambiguous := errors.AsType[*mysqltx.AmbiguousCommitError](err)
 			half = got[0] != ""
 			if calls != 1 || !ambiguous || got[1] != "" {
@@ -248,7 +248,7 @@ func vitessCommit(t *testing.T, s *shards) {
 		}
 		// Without the guard, Run's own statement meets most failures before COMMIT does. Then
 		// nothing is committed by that call.
-		calls, err, got := s.commitBroken(t, b, "")
+		calls, got, err := s.commitBroken(t, b, "")
 		_, ambiguous := errors.AsType[*mysqltx.AmbiguousCommitError](err)
 		if all := [2]string{onShard[0][0], onShard[1][0]}; !ambiguous && (err == nil) != (got == all) || err != nil && !ambiguous && got != [2]string{} {
 			t.Errorf("%s, no guard: %d calls, %v, rows %q", b.name, calls, err, got)
@@ -266,7 +266,7 @@ func vitessCommit(t *testing.T, s *shards) {
 
 // commitBroken runs a transaction that writes on both shards and meets a breakage before it
 // commits. It returns the rows that are there afterwards.
-func (s *shards) commitBroken(t *testing.T, b breakage, params string) (calls int, err error, rows [2]string) {
+func (s *shards) commitBroken(t *testing.T, b breakage, params string) (calls int, rows [2]string, err error) {
 	t.Helper()
 	db := openVitess(t, "mysqlinit", s.DSN(testserver.Root, params))
 	err = mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
@@ -282,7 +282,7 @@ func (s *shards) commitBroken(t *testing.T, b breakage, params string) (calls in
 	}
 	rows = s.rows(t)
 	t.Logf("%s, %q: %d calls, %v; rows %q", b.name, params, calls, err, rows)
-	return calls, err, rows
+	return calls, rows, err
 }
 
 // A transaction writes on both shards, loses its part on the second one, and goes on in spite

@@ -15,6 +15,7 @@ var Err = errors.New("the transaction ended early: an error rolled it back (such
 // MariaDB.
 const (
 	errFromEngine         = 1030 // ER_GET_ERRNO
+	errUnknown            = 1105 // ER_UNKNOWN_ERROR, of vtgate
 	errDuringCommit       = 1180 // ER_ERROR_DURING_COMMIT
 	errDuringRollback     = 1181 // ER_ERROR_DURING_ROLLBACK
 	errDeadlock           = 1213 // ER_LOCK_DEADLOCK
@@ -46,11 +47,15 @@ func FromVitess(err *mysql.MySQLError) bool {
 	return strings.HasPrefix(err.Message, "target: ") || shardGone(err)
 }
 
-// ShardLost reports whether vtgate has lost a shard, or a tablet its connection to the
-// shard's server. Before COMMIT the transaction on that shard is then rolled back, and nothing
-// is committed on the others.
+// ShardLost reports whether vtgate has lost a shard's tablet, or the tablet its connection to
+// the shard's server. Before COMMIT, nothing that the transaction did there is committed, and
+// nothing has to be on the other shards.
 func ShardLost(err *mysql.MySQLError) bool {
-	return shardGone(err) || FromVitess(err) && (err.Number == errServerGone || err.Number == errServerLost)
+	if !FromVitess(err) {
+		return false
+	}
+	unavailable := err.Number == errUnknown && strings.Contains(err.Message, "code = Unavailable") // of gRPC
+	return unavailable || err.Number == errServerGone || err.Number == errServerLost || shardGone(err)
 }
 
 // shardGone reports whether vtgate could not reach a shard in a transaction. Unless the
