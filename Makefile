@@ -16,6 +16,7 @@ define test-all
 	$(GO) test $(RACE) -shuffle=on -count=1 $(1) ./...
 	cd integration && $(GO) test $(RACE) -shuffle=on -count=1 $(1) $$($(GO) list ./... | grep -v /ecosystem)
 	cd examples/signup && $(GO) test $(RACE) -shuffle=on -count=1 $(1) ./...
+	cd bench && $(GO) test $(RACE) -shuffle=on -count=1 $(1) ./internal/...
 endef
 
 test: server mysql ## Run all tests with the race detector on throwaway servers, slow tests in their short form (2 minutes)
@@ -32,7 +33,7 @@ matrix: vitess ## Run the conformance suite and failovers on ten deployments, an
 SOAK = 2m
 faults: server mysql ## Break connections at every byte, connections and transactions in random order, soak a pool, and write docs/reliability.md (20 minutes)
 	@binary=$$(mktemp) && cd integration/faults && $(GO) test $(RACE) -c -o $$binary . && \
-	{ $$binary -test.timeout=2h -every=1 -checkouts=100000 -transactions=100000 -callers=200 -soak=$(SOAK) -update ../../docs/reliability.md; code=$$?; rm $$binary; exit $$code; }
+	{ $$binary -test.timeout=2h -every=1 -checkouts=100000 -transactions=100000 -runs=100000 -callers=200 -soak=$(SOAK) -update ../../docs/reliability.md; code=$$?; rm $$binary; exit $$code; }
 
 ecosystem: server mysql ent ## Run ORMs, migrations, tracing, dialers and the MySQL driver's own tests over this driver, on both kinds of server (2 minutes)
 	@cd integration/containers && $(GO) test $(RACE) -count=1 ./...
@@ -59,14 +60,18 @@ fuzz: server ## Fuzz DSNs, isolation names, error texts, the guard's recogniser 
 	@for target in .:FuzzDSN .:FuzzDSNHidesPassword .:FuzzIsolationName .:FuzzInitErrorHidesLiterals .:FuzzInitErrorHidesSecretVariables .:FuzzGuardMissesNothing ./internal/sqltext:FuzzEffectOf; do \
 		$(GO) test -run='^$$' -fuzz="^$${target#*:}\$$" -fuzztime=60s -fuzzminimizetime=100x "$${target%:*}" || exit 1; done
 
+# To change its texts or plots without measuring again, run ./performance with -save FILE once, then with -from FILE.
 bench: server mysql ## Measure everything in docs/performance.md and write it (10 minutes; the machine should be idle)
 	cd bench && $(GO) run ./performance -update ../docs/performance.md
 
 bench-quick: server ## Measure the same roughly, on MariaDB alone, and print it (less than a minute)
 	@cd bench && $(GO) run ./performance -quick
 
-bench-getorcreate: server mysql ## Compare ways to get or create a row, and write docs/get-or-create.md (4 minutes)
+bench-getorcreate: server mysql ## Compare ways to get or create a row, and write docs/get-or-create.md (9 minutes)
 	cd bench && $(GO) run ./getorcreate -update ../docs/get-or-create.md
+
+pictures: server ## Draw docs/check.svg and docs/race.svg from what the commands print
+	$(GO) test -count=1 -run=TestPicture ./cmd/mysqlinit -update
 
 vulncheck: ## Look for known vulnerabilities in the code that is called (asks vuln.go.dev)
 	@$$($(GO) tool -modfile=internal/tools/go.mod -n govulncheck) ./... || case $$? in \
@@ -88,4 +93,4 @@ mysql: # Fetch a MySQL server for the tests if none is found
 vitess: # Compile Vitess unless it is compiled already, and show the progress
 	@sh internal/testserver/fetch.sh vitess || echo "trying without"
 
-.PHONY: help demo test test-long matrix faults ecosystem lint fuzz bench bench-quick bench-getorcreate vulncheck release-check server ent mysql vitess
+.PHONY: help demo test test-long matrix faults ecosystem lint fuzz bench bench-quick bench-getorcreate pictures vulncheck release-check server ent mysql vitess

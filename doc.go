@@ -6,9 +6,9 @@
 //
 //	db, err := sql.Open("mysqlinit", "user:password@tcp(db:3306)/app")
 //
-// It wraps [github.com/go-sql-driver/mysql]: any DSN that works there works here.
-// Once a session is prepared, the pool holds that driver's own connection, with
-// nothing in between.
+// It wraps [github.com/go-sql-driver/mysql]: any DSN that works there works here,
+// except on a server that logs in STATEMENT format (see below). Once a session is
+// prepared, the pool holds that driver's own connection, with nothing in between.
 //
 // # Why
 //
@@ -34,7 +34,7 @@
 // Setting binlog_format needs a privilege that most application accounts lack.
 // The default policy, [BinlogRow], sets it if the server allows that. Otherwise
 // the same SET asserts that the format is not STATEMENT, under which READ
-// COMMITTED could not write. See [BinlogPolicy].
+// COMMITTED could not write, and Connect fails if it is. See [BinlogPolicy].
 //
 // # Keeping sessions, and transactions
 //

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -126,7 +127,7 @@ func refusals(t *testing.T, s *testserver.Server) {
 	ping := func(account, params string, opts ...mysqlinit.Option) error {
 		return open(t, s.DSN(account, params), opts...).PingContext(t.Context())
 	}
-	wantServerError(t, ping(testserver.App, "binlog=require-row"), 1227, "require-row", "GRANT "+smallestPrivilege(s))
+	wantServerError(t, ping(testserver.App, "binlog=require-row"), 1227, "require-row", "GRANT "+smallestPrivilege(s)+" ON *.* TO 'app'@'%'")
 	wantServerError(t, ping(testserver.App, "binlog_format=ROW"), 1227, "binlog_format, which the DSN sets", "take binlog_format out")
 	wantServerError(t, ping(testserver.Root, "GLOBAL hostname='x'"), 1238, "refused GLOBAL hostname")
 	wantServerError(t, ping(testserver.App, "sql_log_bin=0"), 1227, "sql_log_bin")
@@ -168,12 +169,19 @@ func TestGrantWhileThePoolRuns(t *testing.T) {
 func grantWhileThePoolRuns(t *testing.T, s *testserver.Server) {
 	root := open(t, s.DSN(testserver.Root, ""))
 	db := open(t, s.DSN(testserver.App, ""))
-	if err := db.PingContext(t.Context()); err == nil {
+	initErr, ok := errors.AsType[*mysqlinit.InitError](db.PingContext(t.Context()))
+	if !ok {
 		t.Fatal("no error on STATEMENT")
 	}
-	testserver.Exec(t, root, "GRANT "+smallestPrivilege(s)+" ON *.* TO 'app'@'%'")
+	// The statements of its cure work as they are printed.
+	grant := regexp.MustCompile(`GRANT [A-Z_ ]+ ON \*\.\* TO '[^']+'@'[^']+'`).FindString(initErr.Cure)
+	testserver.Exec(t, root, grant)
 	wantSession(t, db, "READ-COMMITTED", "ROW")
-	testserver.Exec(t, root, "REVOKE "+smallestPrivilege(s)+" ON *.* FROM 'app'@'%'", "SET GLOBAL binlog_format = MIXED")
+	testserver.Exec(t, root, strings.NewReplacer("GRANT", "REVOKE", " TO ", " FROM ").Replace(grant))
+	setGlobal := regexp.MustCompile(`SET GLOBAL binlog_format = '[A-Z]+'`).FindString(initErr.Cure)
+	testserver.Exec(t, root, setGlobal)
+	wantSession(t, open(t, s.DSN(testserver.App, "")), "READ-COMMITTED", "ROW")
+	testserver.Exec(t, root, "SET GLOBAL binlog_format = MIXED")
 	db.SetMaxIdleConns(0) // from here on each query opens a connection
 	wantSession(t, db, "READ-COMMITTED", "MIXED")
 	// The pool has learned that this account can only assert the format. Now the

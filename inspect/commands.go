@@ -10,28 +10,25 @@ func commands(lines ...string) string { return strings.Join(lines, "\n") }
 // serverSetting are the lines that give new sessions a setting: now, and after the
 // server's next start.
 func serverSetting(statement, cnf string) string {
-	return commands(
-		"# now: new sessions, not those that are open",
-		statement+";",
-		"# in my.cnf: from the next start of the server",
-		"[mysqld]",
-		cnf)
+	return commands("# now: new sessions, not those that are open", statement+";", afterStart(cnf))
 }
 
-// quotedAccount returns the account as GRANT wants it, such as 'app'@'%'.
-func (f *facts) quotedAccount() string {
-	at := strings.LastIndexByte(f.account, '@')
-	if at < 0 {
-		return quote(f.account)
+// afterStart are the lines for my.cnf.
+func afterStart(cnf string) string {
+	return commands("# in my.cnf: from the next start of the server", "[mysqld]", cnf)
+}
+
+// rowLogging are the lines that make the server log rows. MySQL 9.7 refuses the
+// statement while it applies the changes of another server (error 3747).
+func (f *facts) rowLogging() string {
+	const set, cnf = "SET GLOBAL binlog_format = 'ROW'", "binlog_format = ROW"
+	if !f.isReplica() || f.isMariaDB() {
+		return serverSetting(set, cnf)
 	}
-	return quote(f.account[:at]) + "@" + quote(f.account[at+1:])
-}
-
-func quote(name string) string {
-	return "'" + strings.NewReplacer(`\`, `\\`, "'", "''").Replace(name) + "'"
-}
-
-// rowLogging are the lines that make the server log rows.
-func rowLogging() string {
-	return serverSetting("SET GLOBAL binlog_format = 'ROW'", "binlog_format = ROW")
+	word := "REPLICA" // known since 8.0.22
+	if strings.HasPrefix(f.version, "5.") || strings.HasPrefix(f.version, "8.0.") {
+		word = "SLAVE" // known before 8.4
+	}
+	return commands("# now: new sessions, and the changes that it receives",
+		"STOP "+word+" SQL_THREAD;", set+";", "START "+word+" SQL_THREAD;", afterStart(cnf))
 }

@@ -101,6 +101,23 @@ func needsRowLog(variables map[string]string) bool {
 // it always does.
 func (f *facts) refusesStatement() bool { return f.on("log_bin") || f.on("wsrep_on") }
 
+// logsStatements reports whether new sessions log in STATEMENT format, and the
+// server refuses to write in it at some levels.
+func (f *facts) logsStatements() bool {
+	return f.global[sysvar.BinlogFormat] == "STATEMENT" && f.refusesStatement()
+}
+
+// sets reports whether the configuration sets a variable.
+func (f *facts) sets(variable string) bool { return slices.Contains(variablesIn(f.cfg), variable) }
+
+// takeOut is the cure for a value of the session that the server's own is not.
+func (f *facts) takeOut(variable string) string {
+	if f.sets(variable) {
+		return "take " + variable + " out of the DSN"
+	}
+	return "take the SET of " + variable + " out of the init commands or the server's init_connect"
+}
+
 // logsUpdates reports whether a replica writes the changes it receives to its
 // own binary log.
 func (f *facts) logsUpdates() bool { return f.on("log_replica_updates") || f.on("log_slave_updates") }

@@ -33,6 +33,33 @@ func (f *facts) privileges() (found []string) {
 	return found
 }
 
+// smallestPrivilege is the smallest that lets an account set binlog_format, and what
+// else the account can then do. It is "" if that is SUPER.
+func (f *facts) smallestPrivilege() (privilege, also string) {
+	switch {
+	case f.isMariaDB():
+		return "BINLOG ADMIN", "purge binary logs"
+	case strings.HasPrefix(f.version, "5."):
+		return "", ""
+	}
+	return "SESSION_VARIABLES_ADMIN", "switch sql_log_bin off"
+}
+
+// isAdministrator reports whether the account has other global privileges than the
+// binlogPrivileges, such as root has.
+func (f *facts) isAdministrator() bool {
+	return slices.ContainsFunc(f.grants, func(grant string) bool {
+		match := globalGrant.FindStringSubmatch(grant)
+		if match == nil {
+			return false
+		}
+		return slices.ContainsFunc(strings.Split(match[1], ","), func(name string) bool {
+			name = strings.TrimSpace(name)
+			return name != "USAGE" && !slices.Contains(binlogPrivileges, name)
+		})
+	})
+}
+
 // maySetBinlogFormat follows the servers' documentation of binlog_format. MySQL 8
 // and later want SESSION_VARIABLES_ADMIN or a privilege that includes it, and
 // MySQL 5 wants SUPER. MariaDB wants BINLOG ADMIN; before 10.11, SUPER is enough.

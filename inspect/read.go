@@ -54,6 +54,11 @@ func read(ctx context.Context, conn *sql.Conn, cfg *mysql.Config) (*facts, error
 	if f.replica, err = firstAnswered(ctx, conn, replicaStatus...); err != nil {
 		return nil, err
 	}
+	if f.replica == nil && f.isMariaDB() {
+		if f.replica, err = runningReplica(ctx, conn); err != nil {
+			return nil, err
+		}
+	}
 	if f.primary, err = firstAnswered(ctx, conn, "SHOW BINARY LOG STATUS", "SHOW MASTER STATUS"); err != nil {
 		return nil, err
 	}
@@ -75,6 +80,20 @@ func read(ctx context.Context, conn *sql.Conn, cfg *mysql.Config) (*facts, error
 	}
 	err = conn.QueryRowContext(ctx, "SELECT CONNECTION_ID()").Scan(&f.ids[1])
 	return f, err
+}
+
+// runningReplica returns what every account is allowed to see of MariaDB's
+// replication: how many connections replicate at the moment. It returns nil if none
+// does: a replica can have been stopped.
+func runningReplica(ctx context.Context, conn *sql.Conn) (map[string]string, error) {
+	status, err := valuesByName(ctx, conn, "SHOW GLOBAL STATUS LIKE 'Slaves_running'")
+	if err != nil && !isServerError(err) {
+		return nil, err
+	}
+	if running := status["slaves_running"]; running == "" || running == "0" {
+		return nil, nil
+	}
+	return status, nil
 }
 
 // readTables returns the database's tables that have no primary key or no

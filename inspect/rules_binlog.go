@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/mysqlinit/mysqlinit/internal/sqltext"
 	"github.com/mysqlinit/mysqlinit/internal/sysvar"
 )
 
@@ -14,8 +15,7 @@ import (
 // other sessions have, or one that this session can write with, is information.
 func binlogStatement(f *facts) *Finding {
 	thisSession := f.session[sysvar.BinlogFormat] == "STATEMENT"
-	newSessions := f.global[sysvar.BinlogFormat] == "STATEMENT"
-	if !thisSession && !newSessions || !f.refusesStatement() {
+	if !thisSession && !f.logsStatements() || !f.refusesStatement() {
 		return nil
 	}
 	if thisSession && len(f.member) > 0 {
@@ -29,14 +29,17 @@ func binlogStatement(f *facts) *Finding {
 		What:     "new sessions log in STATEMENT format, but this session does not",
 		Why:      "InnoDB refuses every write of a READ COMMITTED transaction that logs in STATEMENT format (error 1665)",
 		Cure:     "log rows on the server: " + setGlobalReaches,
-		Commands: rowLogging(),
+		Commands: f.rowLogging(),
 	}
-	if !thisSession {
+	switch inClient, grant := f.statementCureInClient(); {
+	case !thisSession:
 		return finding
+	case !f.logsStatements():
+		finding.Cure, finding.Commands = f.takeOut(sysvar.BinlogFormat), ""
+	default:
+		finding.Cure += "; or in the client: " + inClient
+		finding.Commands += grant
 	}
-	inClient, grant := f.statementCureInClient()
-	finding.Cure += "; or in the client: " + inClient
-	finding.Commands += grant
 	switch {
 	case !needsRowLog(f.session):
 		finding.What = "this session logs in STATEMENT format, and can write because it is " + isolation(f.session)
@@ -61,18 +64,16 @@ func (f *facts) leavesFormat() bool {
 // that is the last resort.
 func (f *facts) statementCureInClient() (cure, grant string) {
 	cure = "isolation=server keeps the server's level; binlog=server is for pools that only read"
-	privilege, also := "SESSION_VARIABLES_ADMIN", "switch sql_log_bin off"
+	privilege, also := f.smallestPrivilege()
 	switch {
 	case f.maySetBinlogFormat():
 		return cure + "; binlog=row sets the format for each session, which this account is allowed to do", ""
-	case f.isMariaDB():
-		privilege, also = "BINLOG ADMIN", "purge binary logs"
-	case strings.HasPrefix(f.version, "5."):
+	case privilege == "":
 		return cure + "; no privilege smaller than SUPER lets an account set the format on this server", ""
 	}
 	return cure + "; as a last resort, a GRANT", commands("",
 		"# last resort; it also lets the account "+also,
-		"GRANT "+privilege+" ON *.* TO "+f.quotedAccount()+";")
+		"GRANT "+privilege+" ON *.* TO "+sqltext.QuoteAccount(f.account)+";")
 }
 
 func binlogFormatFixed(f *facts) *Finding {
@@ -98,8 +99,8 @@ func replicaStatement(f *facts) *Finding {
 		Severity: Error,
 		What:     "this replica writes the changes it receives to its own binary log in STATEMENT format",
 		Why:      "it stops with error 1666 at the first row event, and every READ COMMITTED transaction on the primary writes row events",
-		Cure:     "log rows in this replica too: put it into its my.cnf and start it again; or log_slave_updates = OFF, if no other server replicates from it",
-		Commands: commands("[mysqld]", "binlog_format = ROW"),
+		Cure:     "log rows in this replica too; or log_slave_updates = OFF in my.cnf, if no other server replicates from it",
+		Commands: f.rowLogging(),
 	}
 }
 
@@ -125,13 +126,15 @@ func replicationFilters(f *facts) *Finding {
 		Severity: Warning,
 		What:     "replication filters are set: " + strings.Join(filters, ", "),
 		Why:      "they match the current database for statements, and the table's database for rows: under ROW they let other changes pass than under STATEMENT",
-		Cure:     "check that they name the databases of the tables",
+		Cure:     "check that they name the databases of the tables; if they do, check again with -ignore=replication-filters",
 	}
 }
 
 // smallBinlogCache is a size that a transaction soon outgrows if its rows are
 // logged: 100,000 updated rows were 18 MB in a test, so this is about 350,000.
 const smallBinlogCache = 64 << 20
+
+const defaultBinlogCache = "18446744073709547520" // of MariaDB and MySQL
 
 func binlogCacheSmall(f *facts) *Finding {
 	size, err := strconv.ParseUint(f.global["max_binlog_cache_size"], 10, 64)
@@ -142,6 +145,7 @@ func binlogCacheSmall(f *facts) *Finding {
 		Severity: Warning,
 		What:     fmt.Sprintf("max_binlog_cache_size is %d bytes", size),
 		Why:      "ROW logs every changed row: a large UPDATE that was logged as one statement can now fail with error 1197",
-		Cure:     "in my.cnf: [mysqld] leave max_binlog_cache_size at its default, which is unlimited in practice; or use smaller transactions",
+		Cure:     "set it to its default, which is unlimited in practice; or use smaller transactions",
+		Commands: serverSetting("SET GLOBAL max_binlog_cache_size = "+defaultBinlogCache, "max_binlog_cache_size = "+defaultBinlogCache),
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/mysqlinit/mysqlinit/internal/sqltext"
 )
 
 // This file has the rules about the client's side: account, DSN and pool.
@@ -27,6 +29,7 @@ func waitTimeout(f *facts) *Finding {
 	}
 	if seconds < shortWait {
 		finding.Severity = Warning
+		finding.Cure = "set wait_timeout=600 in the DSN, with which the server waits longer; or keep it, set db.SetConnMaxLifetime or SetConnMaxIdleTime below it, and check again with -ignore=wait-timeout"
 	}
 	return finding
 }
@@ -54,9 +57,21 @@ func accountPrivileges(f *facts) *Finding {
 		Why:      "a bug in the program can change or stop the server; if the server's binlog_format is ROW or MIXED, setting the session's is not worth that",
 		Cure:     "use an account with rights on its own database only; the driver then checks the format instead of setting it",
 	}
-	if slices.Equal(names, []string{"SESSION_VARIABLES_ADMIN"}) { // the smallest that MySQL 8 and later have
-		finding.Severity = Info
-		finding.Why = "setting binlog_format needs it, but it also lets the account switch sql_log_bin off"
+	if !f.isAdministrator() {
+		finding.Cure = "take the privileges back; the driver then checks the format instead of setting it"
+		finding.Commands = "REVOKE " + strings.Join(names, ",\n  ") + " ON *.* FROM " + sqltext.QuoteAccount(f.account) + ";"
+	}
+	if f.logsStatements() { // without the privilege the driver would refuse to connect
+		finding.Cure = "once the server logs rows: " + finding.Cure
+		if finding.Commands != "" {
+			finding.Commands = commands("# once the server logs rows", finding.Commands)
+		}
+	}
+	if privilege, also := f.smallestPrivilege(); slices.Equal(names, []string{privilege}) {
+		finding.Why = "setting binlog_format needs it, but it also lets the account " + also
+		if f.logsStatements() || !f.isMariaDB() {
+			finding.Severity = Info
+		}
 	}
 	return finding
 }

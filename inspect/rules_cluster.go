@@ -83,13 +83,16 @@ func groupReplicationFormat(f *facts) *Finding {
 	if len(f.member) == 0 || format == "" || format == "ROW" {
 		return nil
 	}
-	return &Finding{
+	finding := &Finding{
 		Severity: Error,
 		What:     "this session of a replication group's member logs in " + format + " format",
 		Why:      "the group refuses its writes with error 3098; it accepts only ROW",
-		Cure:     "log rows on each member: " + setGlobalReaches,
-		Commands: rowLogging(),
+		Cure:     f.takeOut(sysvar.BinlogFormat),
 	}
+	if f.global[sysvar.BinlogFormat] != "ROW" { // changed after the member had joined
+		finding.Cure, finding.Commands = "log rows on each member: "+setGlobalReaches, f.rowLogging()
+	}
+	return finding
 }
 
 func groupReplicationState(f *facts) *Finding {
@@ -100,7 +103,8 @@ func groupReplicationState(f *facts) *Finding {
 		Severity: Error,
 		What:     "this member of a replication group is " + f.member["member_state"],
 		Why:      "it has lost the group or is recovering: it refuses writes, and its data is old",
-		Cure:     "run START GROUP_REPLICATION there; a router that follows the group's membership sends no connections here",
+		Cure:     "start it again, there; a router that follows the group's membership sends no connections here",
+		Commands: "START GROUP_REPLICATION;",
 	}
 }
 
@@ -121,6 +125,9 @@ func proxy(f *facts) *Finding {
 		finding.Why = "a proxy shares sessions among connections, and has to carry each session's variables along"
 	default:
 		return nil
+	}
+	if f.leavesFormat() {
+		finding.Severity, finding.Cure = Info, ""
 	}
 	return finding
 }

@@ -113,12 +113,19 @@ func TestRules(t *testing.T) {
 		{name: "STATEMENT, log off", change: all(set("binlog_format", "STATEMENT"), set("log_bin", "OFF")), want: "binlog-format-fixed info", absent: "binlog-statement"},
 		{name: "STATEMENT in Galera, log off", change: all(galera("Primary", "Synced", "ON"), set("binlog_format", "STATEMENT"), set("log_bin", "OFF")), want: "binlog-statement error", text: "1665"},
 		{name: "STATEMENT for others only", change: func(f *facts) { f.global["binlog_format"] = "STATEMENT" }, want: "binlog-statement info", text: "new sessions"},
+		{name: "STATEMENT in the DSN", change: func(f *facts) {
+			f.session["binlog_format"], f.cfg.Params = "STATEMENT", map[string]string{"binlog_format": "'STATEMENT'"}
+		}, want: "binlog-statement error", text: "take binlog_format out of the DSN"},
+		{name: "STATEMENT in an init command", change: func(f *facts) { f.session["binlog_format"] = "STATEMENT" }, want: "binlog-statement error", text: "out of the init commands"},
 		{name: "STATEMENT, REPEATABLE READ", change: all(set("binlog_format", "STATEMENT"), repeatableRead), want: "binlog-statement info", text: "can write"},
 		{name: "STATEMENT, binlog=server", change: all(set("binlog_format", "STATEMENT"), func(f *facts) { f.cfg.Params = map[string]string{"binlog": "server"} }), want: "binlog-statement info", text: "can only read"},
 		{name: "STATEMENT in a group", change: all(set("binlog_format", "STATEMENT"), func(f *facts) { f.member = map[string]string{"member_state": "ONLINE"} }), want: "group-replication-format error", absent: "binlog-statement"},
 		{name: "a privilege to set it", change: grant("GRANT SESSION_VARIABLES_ADMIN ON *.* TO `app`@`%`"), want: "account-privileges info", absent: "binlog-format-fixed", text: "sql_log_bin"},
 		{name: "READ COMMITTED by default", change: set("transaction_isolation", "READ-COMMITTED"), absent: "server-repeatable-read"},
+		{name: "no READ COMMITTED for others in STATEMENT", change: set("binlog_format", "STATEMENT"), want: "server-repeatable-read info", text: "only after it logs rows"},
 		{name: "replica in STATEMENT", change: all(replica, set("binlog_format", "STATEMENT")), want: "replica-statement error", text: "1666"},
+		{name: "replica in STATEMENT, the statements", change: all(replica, set("binlog_format", "STATEMENT")), want: "replica-statement error", text: "STOP REPLICA SQL_THREAD;\nSET GLOBAL binlog_format = 'ROW';\nSTART REPLICA SQL_THREAD;\n#"},
+		{name: "replica in STATEMENT, MySQL 5.6", change: all(replica, set("binlog_format", "STATEMENT"), func(f *facts) { f.version = "5.6.24" }), want: "replica-statement error", text: "STOP SLAVE SQL_THREAD;"},
 		{name: "replica in ROW", change: replica, absent: "replica-statement"},
 		{name: "replica in STATEMENT without log_replica_updates", change: all(replica, set("binlog_format", "STATEMENT"), set("log_replica_updates", "OFF")), absent: "replica-statement"},
 		{name: "replica in STATEMENT, MariaDB", change: all(mariaDB, replica, set("binlog_format", "STATEMENT")), absent: "replica-statement"},
@@ -133,10 +140,14 @@ func TestRules(t *testing.T) {
 		{name: "no deadlock detection", change: set("innodb_deadlock_detect", "OFF"), want: "deadlock-detect-off warning", text: "1205"},
 		{name: "MySQL 5.6 has no such variable", change: func(f *facts) { delete(f.global, "innodb_deadlock_detect") }, absent: "deadlock-detect-off"},
 		{name: "autocommit off", change: set("autocommit", "OFF"), want: "autocommit-off warning", text: "uncommitted"},
+		{name: "autocommit off in the DSN", change: func(f *facts) {
+			f.cfg.Params, f.session["autocommit"] = map[string]string{"autocommit": "0"}, "OFF"
+		}, want: "autocommit-off warning", text: "out of the DSN"},
+		{name: "autocommit off in init_connect", change: func(f *facts) { f.session["autocommit"] = "OFF" }, want: "autocommit-off warning", text: "init_connect"},
 		{name: "init_connect", change: set("init_connect", "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE"), want: "init-connect warning", text: "changes sessions"},
 		{name: "harmless init_connect", change: set("init_connect", "INSERT INTO audit.log VALUES ()"), want: "init-connect info"},
-		{name: "a table without key", change: func(f *facts) { f.tables = []table{{"events", true, false}} }, want: "no-primary-key warning", absent: "not-innodb", text: "events"},
-		{name: "MyISAM", change: func(f *facts) { f.tables = []table{{"old", false, true}} }, want: "not-innodb warning", absent: "no-primary-key", text: "ALTER TABLE `old` ENGINE=InnoDB;"},
+		{name: "a table without key", change: func(f *facts) { f.tables = []table{{"events", true, false}} }, want: "no-primary-key warning", absent: "not-innodb", text: "ALTER TABLE `app`.`events`\n  ADD PRIMARY KEY"},
+		{name: "MyISAM", change: func(f *facts) { f.tables = []table{{"old", false, true}} }, want: "not-innodb warning", absent: "no-primary-key", text: "ALTER TABLE `app`.`old`\n  ENGINE=InnoDB;"},
 		{name: "many tables", change: func(f *facts) { f.tables = slices.Repeat([]table{{"old", false, true}}, 12) }, want: "not-innodb warning", text: "old and 2 more"},
 		{name: "read-only", change: set("super_read_only", "ON"), want: "read-only warning", text: "super_read_only"},
 		{name: "read-only, rejected", change: all(set("read_only", "ON"), func(f *facts) { f.cfg.RejectReadOnly = true }), want: "read-only info"},
@@ -149,11 +160,15 @@ func TestRules(t *testing.T) {
 		{name: "Galera, no wait", change: all(galera("Primary", "Synced", "ON"), set("wsrep_sync_wait", "0")), want: "galera-sync-wait info", text: "several nodes"},
 		{name: "Galera, prepared statements", change: galera("Primary", "Synced", "ON"), want: "galera-prepared warning", text: "interpolateParams"},
 		{name: "Galera, interpolated", change: all(galera("Primary", "Synced", "ON"), func(f *facts) { f.cfg.InterpolateParams = true }), absent: "galera-prepared"},
-		{name: "group member, MIXED", change: all(set("binlog_format", "MIXED"), func(f *facts) { f.member = map[string]string{"member_state": "ONLINE"} }), want: "group-replication-format error", text: "3098"},
+		{name: "group member, MIXED", change: all(set("binlog_format", "MIXED"), func(f *facts) { f.member = map[string]string{"member_state": "ONLINE"} }), want: "group-replication-format error", text: "SET GLOBAL binlog_format = 'ROW';"},
+		{name: "group member, MIXED in an init command", change: func(f *facts) {
+			f.session["binlog_format"], f.member = "MIXED", map[string]string{"member_state": "ONLINE"}
+		}, want: "group-replication-format error", text: "out of the init commands"},
 		{name: "group member, ROW", change: func(f *facts) { f.member = map[string]string{"member_state": "ONLINE"} }, absent: "group-replication-format"},
 		{name: "group member", change: func(f *facts) { f.member = map[string]string{"member_state": "ONLINE"} }, absent: "group-replication-state"},
 		{name: "lost group member", change: func(f *facts) { f.member = map[string]string{"member_state": "ERROR"} }, want: "group-replication-state error", text: "ERROR"},
 		{name: "ProxySQL", change: set("version_comment", "(ProxySQL)"), want: "proxy warning", text: "binlog=server"},
+		{name: "ProxySQL, binlog=server", change: all(set("version_comment", "(ProxySQL)"), func(f *facts) { f.cfg.Params = map[string]string{"binlog": "server"} }), want: "proxy info"},
 		{name: "Vitess", change: onVitess(func(*facts) {}), want: "vitess info", absent: "proxy", text: "shard app/-80"},
 		{name: "Vitess, two tablets' connections", change: onVitess(func(f *facts) { f.ids[1] = "8" }), absent: "proxy"},
 		{name: "Vitess, my.cnf", change: onVitess(func(*facts) {}), want: "server-repeatable-read info", text: "all shards"},
@@ -188,6 +203,10 @@ func TestRules(t *testing.T) {
 		{name: "all privileges", change: grant("GRANT ALL PRIVILEGES ON *.* TO `root`@`%` WITH GRANT OPTION"), want: "account-privileges warning", absent: "binlog-format-fixed", text: "ALL PRIVILEGES"},
 		{name: "SUPER among others", change: grant("GRANT SELECT, SUPER, PROCESS ON *.* TO 'x'@'%'"), want: "account-privileges warning", absent: "binlog-format-fixed", text: "SUPER"},
 		{name: "BINLOG ADMIN", change: all(mariaDB, grant("GRANT BINLOG ADMIN ON *.* TO 'x'@'%'")), want: "account-privileges warning", absent: "binlog-format-fixed", text: "BINLOG ADMIN"},
+		{name: "a privilege to take back", change: all(mariaDB, grant("GRANT BINLOG ADMIN ON *.* TO 'x'@'%'")), want: "account-privileges warning", text: "REVOKE BINLOG ADMIN ON *.* FROM 'app'@'%';"},
+		{name: "several privileges to take back", change: grant("GRANT SUPER, BINLOG_ADMIN, SESSION_VARIABLES_ADMIN, SYSTEM_VARIABLES_ADMIN ON *.* TO 'x'@'%'"), want: "account-privileges warning", text: "SYSTEM_VARIABLES_ADMIN ON *.* FROM 'app'@'%';"},
+		{name: "a privilege that the format needs", change: all(mariaDB, grant("GRANT BINLOG ADMIN ON *.* TO 'x'@'%'"), func(f *facts) { f.global["binlog_format"] = "STATEMENT" }), want: "account-privileges info", text: "# once the server logs rows"},
+		{name: "an administrator's privileges", change: grant("GRANT CREATE USER, SUPER ON *.* TO 'root'@'%'"), want: "account-privileges warning", text: "use an account with rights on its own database only"},
 		{name: "BINLOG_ADMIN does not set it", change: grant("GRANT BINLOG_ADMIN ON *.* TO `x`@`%`"), want: "binlog-format-fixed info"},
 		{name: "a variable that holds", change: func(f *facts) {
 			f.cfg.Params = map[string]string{"autocommit": "1", "sql_mode": "'STRICT_TRANS_TABLES'"}
@@ -208,6 +227,12 @@ func TestRules(t *testing.T) {
 		{name: "a mode that was ignored", change: func(f *facts) { f.cfg.Params = map[string]string{"sql_mode": "'ANSI_QUOTES'"} }, want: "variable-ignored warning", text: "STRICT_TRANS_TABLES"},
 		{name: "an expression", change: func(f *facts) { f.cfg.Params = map[string]string{"sql_mode": "CONCAT(@@sql_mode, ',ANSI')"} }, absent: "variable-ignored"},
 		{name: "no strict mode", change: set("sql_mode", ""), want: "sql-mode-not-strict info", text: "cut"},
+		{name: "no strict mode of the server", change: set("sql_mode", "ANSI_QUOTES"), want: "sql-mode-not-strict info", text: "sql_mode = STRICT_TRANS_TABLES,ANSI_QUOTES"},
+		{name: "no strict mode in the DSN", change: func(f *facts) {
+			f.cfg.Params, f.session["sql_mode"] = map[string]string{"sql_mode": "''"}, ""
+		}, want: "sql-mode-not-strict info", text: "sql_mode of the DSN"},
+		{name: "no strict mode in an init command", change: func(f *facts) { f.session["sql_mode"] = "" }, want: "sql-mode-not-strict info", text: "init commands"},
+		{name: "a mode that nobody should copy", change: set("sql_mode", "'; DROP"), want: "sql-mode-not-strict info"},
 	} {
 		f := healthy()
 		test.change(f)
@@ -219,6 +244,14 @@ func TestRules(t *testing.T) {
 		for _, finding := range report.Findings {
 			if finding.Source == "" {
 				t.Errorf("%s: no source: %+v", test.name, finding)
+			}
+			for line := range strings.SplitSeq(finding.Commands, "\n") {
+				if len(line) > 72 { // the screen has 80 columns, and indents it
+					t.Errorf("%s: too wide: %s", test.name, line)
+				}
+			}
+			if strings.Contains(finding.Commands, "DROP") {
+				t.Errorf("%s: what the server shows is a line to copy: %+v", test.name, finding)
 			}
 			if finding.ID == test.absent {
 				t.Errorf("%s: unwanted %+v", test.name, finding)

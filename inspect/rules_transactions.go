@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"regexp"
 	"strings"
 )
 
@@ -16,6 +17,10 @@ func serverRepeatableRead(f *facts) *Finding {
 		Why:      "it is the server's default; get-or-create code in such a transaction loses the row that another transaction created (1062, then no row)",
 		Cure:     "for this program: use the driver mysqlinit; for all programs: change the server's level",
 		Commands: serverSetting("SET GLOBAL TRANSACTION ISOLATION LEVEL READ COMMITTED", "transaction-isolation = READ-COMMITTED"),
+	}
+	if f.logsStatements() { // other programs' writes would fail
+		finding.Commands = ""
+		finding.Cure = "for this program: use the driver mysqlinit; for all programs: change the server's level, but only after it logs rows: in STATEMENT format it refuses every write of a READ COMMITTED transaction (1665)"
 	}
 	if f.vitess != nil {
 		finding.Commands = ""
@@ -66,12 +71,18 @@ func autocommitOff(f *facts) *Finding {
 	if value, known := f.session["autocommit"]; !known || isOn(value) {
 		return nil
 	}
-	return &Finding{
+	finding := &Finding{
 		Severity: Warning,
 		What:     "autocommit is off in this session",
 		Why:      "statements outside a transaction stay uncommitted, with their locks, until the connection's next user begins a transaction, which commits them; they are lost if the connection closes first",
-		Cure:     "remove autocommit=0 from my.cnf, init_connect and the DSN; use BeginTx",
 	}
+	if f.on("autocommit") || f.sets("autocommit") {
+		finding.Cure = f.takeOut("autocommit") + ", and use BeginTx"
+	} else {
+		finding.Cure = "on the server, where other programs can rely on it; or autocommit=1 in the DSN; and use BeginTx"
+		finding.Commands = serverSetting("SET GLOBAL autocommit = ON", "autocommit = ON")
+	}
+	return finding
 }
 
 func initConnect(f *facts) *Finding {
@@ -91,20 +102,41 @@ func initConnect(f *facts) *Finding {
 		finding.Severity = Warning
 		finding.What = "init_connect on the server changes sessions (isolation level, binlog format, autocommit or sql_mode)"
 		finding.Why += "; accounts with these privileges get different sessions from accounts without them"
-		finding.Cure = "in my.cnf: [mysqld] set the variables themselves instead of init_connect"
+		finding.Cure = "set these variables in my.cnf themselves, then empty init_connect"
+		finding.Commands = commands("# what it sets", "SELECT @@GLOBAL.init_connect;", serverSetting("SET GLOBAL init_connect = ''", "init_connect ="))
 	}
 	return finding
 }
 
 func sqlModeNotStrict(f *facts) *Finding {
 	mode, known := f.session["sql_mode"]
-	if !known || strings.Contains(mode, "STRICT_TRANS_TABLES") || strings.Contains(mode, "STRICT_ALL_TABLES") || strings.Contains(mode, "TRADITIONAL") {
+	if !known || isStrict(mode) {
 		return nil
 	}
-	return &Finding{
+	finding := &Finding{
 		Severity: Info,
 		What:     "sql_mode is not strict",
 		Why:      "a value that does not fit its column is cut, with a warning that database/sql does not show",
-		Cure:     "set sql_mode='STRICT_TRANS_TABLES' in the DSN, or in my.cnf",
 	}
+	global := f.global["sql_mode"]
+	switch {
+	case f.sets("sql_mode"):
+		finding.Cure = "add STRICT_TRANS_TABLES to the sql_mode of the DSN"
+	case isStrict(global):
+		finding.Cure = "add STRICT_TRANS_TABLES to the SET of sql_mode in the init commands or the server's init_connect"
+	default:
+		finding.Cure = "for this program, which has to be ready for the errors: sql_mode=%27STRICT_TRANS_TABLES%27 in the DSN, with the other modes that it needs; for all programs: on the server"
+		if modeNames.MatchString(global) {
+			finding.Commands = serverSetting("SET GLOBAL sql_mode = CONCAT('STRICT_TRANS_TABLES,', @@GLOBAL.sql_mode)",
+				"sql_mode = "+strings.TrimSuffix("STRICT_TRANS_TABLES,"+global, ","))
+		}
+	}
+	return finding
 }
+
+func isStrict(mode string) bool {
+	return mentions(mode, "strict_trans_tables", "strict_all_tables", "traditional")
+}
+
+// modeNames matches what is copied into a line to copy.
+var modeNames = regexp.MustCompile(`^[A-Z0-9_,]*$`)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/mysqlinit/mysqlinit/internal/sqltext"
 	"github.com/mysqlinit/mysqlinit/internal/sysvar"
 )
 
@@ -40,7 +41,7 @@ func (f *facts) readVitess(ctx context.Context, conn *sql.Conn) (err error) {
 	if err := f.visitShards(ctx, conn); err != nil {
 		return err
 	}
-	if _, err := conn.ExecContext(ctx, "USE "+quoteName(f.database)); err != nil {
+	if _, err := conn.ExecContext(ctx, "USE "+sqltext.QuoteName(f.database)); err != nil {
 		return err
 	}
 	if len(f.vitess.shards) == 0 {
@@ -96,7 +97,7 @@ func (f *facts) visitShards(ctx context.Context, conn *sql.Conn) error {
 }
 
 func readShard(ctx context.Context, conn *sql.Conn, target string) (s shard, err error) {
-	if _, err := conn.ExecContext(ctx, "USE "+quoteName(target)); err != nil {
+	if _, err := conn.ExecContext(ctx, "USE "+sqltext.QuoteName(target)); err != nil {
 		return s, err
 	}
 	const which = " VARIABLES WHERE Variable_name IN ('" + sysvar.TransactionIsolation + "', '" + sysvar.TxIsolation + "', '" + sysvar.BinlogFormat + "', 'log_bin')"
@@ -134,7 +135,7 @@ func readLooseKeys(ctx context.Context, conn *sql.Conn) (found []string, err err
 	}
 	for _, k := range keys {
 		covered, first := false, true
-		err := eachRow(ctx, conn, "SHOW VSCHEMA VINDEXES ON "+quoteName(k.table), func(rows *sql.Rows) error {
+		err := eachRow(ctx, conn, "SHOW VSCHEMA VINDEXES ON "+sqltext.QuoteName(k.table), func(rows *sql.Rows) error {
 			var columns, name, kind, params, owner string
 			if err := rows.Scan(&columns, &name, &kind, &params, &owner); err != nil {
 				return err
@@ -155,6 +156,3 @@ func readLooseKeys(ctx context.Context, conn *sql.Conn) (found []string, err err
 	}
 	return found, nil
 }
-
-// quoteName returns a name as an SQL identifier.
-func quoteName(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }

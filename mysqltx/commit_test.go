@@ -213,7 +213,7 @@ func TestCommitOutlivesTheContext(t *testing.T) {
 			})
 		}()
 		<-committing
-		awaitCommitState(t, db, "Waiting for %lock")
+		awaitSession(t, db, "info = 'COMMIT' AND state LIKE 'Waiting for %lock'")
 		cancel()
 		// If database/sql had seen that before COMMIT was sent, it would roll back at
 		// once.
@@ -230,16 +230,16 @@ func TestCommitOutlivesTheContext(t *testing.T) {
 	})
 }
 
-// awaitCommitState returns when a session is in COMMIT, in a state like this.
-func awaitCommitState(t *testing.T, db *sql.DB, like string) {
+// awaitSession returns when a session on the server is as a condition wants it.
+func awaitSession(t *testing.T, db *sql.DB, condition string) {
 	t.Helper()
 	for range 5000 {
-		if count(t, db, "information_schema.processlist WHERE info = 'COMMIT' AND state LIKE '"+like+"'") > 0 {
+		if count(t, db, "information_schema.processlist WHERE "+condition) > 0 {
 			return
 		}
 		time.Sleep(time.Millisecond)
 	}
-	t.Fatal("nobody waits in COMMIT")
+	t.Fatal("no session has " + condition)
 }
 
 // The server can answer COMMIT with an error after which nothing is committed: under

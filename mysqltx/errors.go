@@ -63,7 +63,7 @@ type ConflictError struct {
 // Error names the key, and says what to check.
 func (e *ConflictError) Error() string {
 	return fmt.Sprintf("mysqltx: create collides with a row on key %q, and get does not find that row: "+
-		"does get look for it by that key, append lock to its SELECT, and ask the server that create writes to? "+
+		"does get look for it by that key (also if it is soft-deleted), append lock to its SELECT, and ask the server that create writes to? "+
 		"(a replica lags; so does a Galera node without wsrep_sync_wait): %v", e.Key, e.Err)
 }
 

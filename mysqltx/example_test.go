@@ -205,6 +205,37 @@ func ExampleWithSentinel() {
 	}
 }
 
+// A repository has its own errors, as GORM has gorm.ErrRecordNotFound, and with
+// TranslateError gorm.ErrDuplicatedKey.
+func ExampleWithNotFoundIf() {
+	var get func(context.Context, mysqltx.Querier, string) (User, error)
+	var create func(context.Context, mysqltx.Querier) (User, error)
+	user, created, err := mysqltx.GetOrCreate(ctx, db, get, create,
+		mysqltx.WithNotFoundIf(func(err error) bool { return errors.Is(err, errNoUser) }),
+		mysqltx.WithDuplicateIf(func(err error) bool { return errors.Is(err, errEmailTaken) }))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(user.ID, created)
+}
+
+var (
+	errNoUser     = errors.New("no such user")
+	errEmailTaken = errors.New("this email is taken")
+)
+
+// The server's error is not in the repository's. It is enough that create says so.
+func ExampleWithDuplicateIf() {
+	var get func(context.Context, mysqltx.Querier, string) (User, error)
+	var create func(context.Context, mysqltx.Querier) (User, error)
+	taken := func(err error) bool { return errors.Is(err, errEmailTaken) }
+	user, created, err := mysqltx.GetOrCreate(ctx, db, get, create, mysqltx.WithDuplicateIf(taken))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(user.ID, created)
+}
+
 // Each new row costs two statements.
 func ExampleWithLastRead() {
 	var get func(context.Context, mysqltx.Querier, string) (User, error)

@@ -20,12 +20,12 @@ const maxCreates = 5
 // isolation level except READ UNCOMMITTED, no matter who else is creating the row.
 // created is true for exactly one caller.
 //
-// get looks for the row, and returns [sql.ErrNoRows] (wrapped or not) if there is
-// none. It appends lock to its SELECT; lock is "" or a locking clause that begins
-// with a space. create inserts the row with a plain INSERT, which fails on a
-// duplicate key. It doesn't use IGNORE or ON DUPLICATE KEY UPDATE, because they hide
-// who created the row. Both functions use the Querier and the context they are given,
-// and return the errors they get.
+// get looks for the row. If there is none, it returns [sql.ErrNoRows] (wrapped or not)
+// or an error of [WithNotFoundIf]. It appends lock to its SELECT; lock is "" or a
+// locking clause that begins with a space. create inserts the row with a plain INSERT,
+// which fails on a duplicate key. It doesn't use IGNORE or ON DUPLICATE KEY UPDATE,
+// because they hide who created the row. Both functions use the Querier and the context
+// they are given, and return the errors they get.
 //
 // After a duplicate key, get reads again with a shared lock, which sees the latest
 // committed row. After create has succeeded, get is called once more: all callers
@@ -38,8 +38,8 @@ const maxCreates = 5
 // statements, which have to be undone together, use [Run]. Deadlocks and the like
 // are retried as Run does it, with the same options. A connection lost during create is
 // an [AmbiguousCommitError]; a second call finds the row or creates it. If the context
-// ends during create, the server may or may not have created the row. Inside a Run on
-// the same *sql.DB, with its ctx, that Run's transaction is used.
+// ends during create, it is not known whether the row was created. Inside a Run on the
+// same *sql.DB, with its ctx, that Run's transaction is used.
 //
 // In a transaction (a *sql.Tx, or a *sql.Conn after BEGIN; from one goroutine at a
 // time) create runs in a savepoint, so an error doesn't undo what the transaction
@@ -82,10 +82,10 @@ type getOrCreate[T any] struct {
 }
 
 func (g *getOrCreate[T]) do(ctx context.Context) error {
-	switch g.q.(type) {
-	case transaction:
+	switch {
+	case isTransaction(g.q):
 		return g.inTransaction(ctx)
-	case pool:
+	case isPool(g.q):
 		return g.autocommit(ctx, false)
 	}
 	// A connection that might be in a transaction, or a Querier that doesn't show
@@ -94,7 +94,7 @@ func (g *getOrCreate[T]) do(ctx context.Context) error {
 	if found || err != nil {
 		return err
 	}
-	open, err := inTransaction(ctx, g.q)
+	open, err := inTransaction(ctx, plain(g.q))
 	switch {
 	case err != nil:
 		return err
@@ -107,7 +107,7 @@ func (g *getOrCreate[T]) do(ctx context.Context) error {
 // find gets the row, if it is there.
 func (g *getOrCreate[T]) find(ctx context.Context, lock string) (found bool, err error) {
 	g.value, err = g.get(ctx, g.q, lock)
-	if errors.Is(err, sql.ErrNoRows) {
+	if g.settings.isNotFound(err) {
 		return false, nil
 	}
 	return err == nil, err
@@ -162,7 +162,7 @@ func (g *getOrCreate[T]) inTransaction(ctx context.Context) error {
 
 func (g *getOrCreate[T]) makeInTransaction(ctx context.Context) (collided bool, err error) {
 	intact, err := inSavepoint(ctx, g.q, func(ctx context.Context) error { return g.make(ctx, "") })
-	return intact && IsDuplicateKey(err), err
+	return intact && g.settings.isDuplicate(err), err
 }
 
 // autocommit works on a pool, or on a connection that is in no transaction. looked
@@ -174,7 +174,7 @@ func (g *getOrCreate[T]) autocommit(ctx context.Context, looked bool) error {
 		}
 		looked = false
 		again = g.settings.retryable(err) || g.settings.idempotent && isAmbiguous(err)
-		if _, ok := g.q.(pool); !ok && again && needsOtherConnection(err) {
+		if again && !isPool(g.q) && needsOtherConnection(err) {
 			return false, &unrepeatableError{err: err, reason: errNoOther}
 		}
 		return again, err
@@ -195,6 +195,6 @@ func (g *getOrCreate[T]) autocommitOnce(ctx context.Context, looked bool) error 
 		if !g.created && unknownOutcome(err) && ctx.Err() == nil && !isFinal(err) && !isAmbiguous(err) {
 			err = &AmbiguousCommitError{Err: err}
 		}
-		return !g.created && IsDuplicateKey(err), err
+		return !g.created && g.settings.isDuplicate(err), err
 	})
 }

@@ -21,11 +21,21 @@ type (
 	wrappedConn struct{ *sql.Conn }
 	wrappedTx   struct{ *sql.Tx }
 	hidden      struct{ mysqltx.Querier }
-	tagged      struct { // cannot be compared with ==
+	preparing   struct{ mysqltx.Querier } // prepares all statements, as GORM does with PrepareStmt
+	tagged      struct {                  // cannot be compared with ==
 		*sql.Conn
 		tags []string
 	}
 )
+
+func (p preparing) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	stmt, err := p.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = stmt.Close() }()
+	return stmt.ExecContext(ctx, args...)
+}
 
 // onEach runs a test on each kind of Querier. inTransaction reports whether the Querier is
 // in a transaction; then an entry, "before", has been written to the log in it.
@@ -33,10 +43,12 @@ func onEach(t *testing.T, db *sql.DB, test func(t *testing.T, q mysqltx.Querier,
 	t.Run("DB", func(t *testing.T) { test(t, db, false) })
 	t.Run("wrapped DB", func(t *testing.T) { test(t, wrappedDB{db}, false) })
 	t.Run("hidden DB", func(t *testing.T) { test(t, hidden{db}, false) })
+	t.Run("preparing DB", func(t *testing.T) { test(t, preparing{db}, false) })
 	for name, wrap := range map[string]func(*sql.Conn) mysqltx.Querier{
-		"Conn":         func(c *sql.Conn) mysqltx.Querier { return c },
-		"wrapped Conn": func(c *sql.Conn) mysqltx.Querier { return wrappedConn{c} },
-		"tagged Conn":  func(c *sql.Conn) mysqltx.Querier { return tagged{c, nil} },
+		"Conn":           func(c *sql.Conn) mysqltx.Querier { return c },
+		"wrapped Conn":   func(c *sql.Conn) mysqltx.Querier { return wrappedConn{c} },
+		"tagged Conn":    func(c *sql.Conn) mysqltx.Querier { return tagged{c, nil} },
+		"preparing Conn": func(c *sql.Conn) mysqltx.Querier { return preparing{c} },
 	} {
 		for _, begin := range []string{"", "BEGIN", "SET autocommit = 0"} {
 			t.Run(name+" "+begin, func(t *testing.T) {
@@ -57,9 +69,10 @@ func onEach(t *testing.T, db *sql.DB, test func(t *testing.T, q mysqltx.Querier,
 		}
 	}
 	for name, wrap := range map[string]func(*sql.Tx) mysqltx.Querier{
-		"Tx":         func(tx *sql.Tx) mysqltx.Querier { return tx },
-		"wrapped Tx": func(tx *sql.Tx) mysqltx.Querier { return wrappedTx{tx} },
-		"hidden Tx":  func(tx *sql.Tx) mysqltx.Querier { return hidden{tx} },
+		"Tx":           func(tx *sql.Tx) mysqltx.Querier { return tx },
+		"wrapped Tx":   func(tx *sql.Tx) mysqltx.Querier { return wrappedTx{tx} },
+		"hidden Tx":    func(tx *sql.Tx) mysqltx.Querier { return hidden{tx} },
+		"preparing Tx": func(tx *sql.Tx) mysqltx.Querier { return preparing{tx} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			tx, err := db.BeginTx(t.Context(), nil)
@@ -127,6 +140,53 @@ func TestGetOrCreate(t *testing.T) {
 				wantCount(t, other, "mysqltx_users", 3)
 			}
 		})
+	})
+}
+
+// A library has its own errors for a row that is not there, and for a duplicate key.
+func TestGetOrCreateWithOtherErrors(t *testing.T) {
+	db := openDSN(t, anyDSN(t))
+	noUser, taken := errors.New("no such user"), errors.New("taken")
+	subtest := 0
+	onEach(t, db, func(t *testing.T, q mysqltx.Querier, inTransaction bool) {
+		subtest++
+		email := fmt.Sprint("user", subtest)
+		get := func(ctx context.Context, q mysqltx.Querier, lock string) (int64, error) {
+			id, err := getID(email)(ctx, q, lock)
+			if errors.Is(err, sql.ErrNoRows) {
+				err = noUser
+			}
+			return id, err
+		}
+		creates := 0
+		create := func(ctx context.Context, q mysqltx.Querier) (int64, error) {
+			creates++
+			if creates == 1 { // somebody else is faster
+				testserver.Exec(t, db, "INSERT INTO mysqltx_users (email) VALUES ('"+email+"')")
+			}
+			id, err := insertUser(email)(ctx, q)
+			if mysqltx.IsDuplicateKey(err) {
+				err = taken
+			}
+			return id, err
+		}
+		notFound := mysqltx.WithNotFoundIf(func(err error) bool { return err == noUser })
+		duplicate := mysqltx.WithDuplicateIf(func(err error) bool { return err == taken })
+		if _, _, err := mysqltx.GetOrCreate(t.Context(), q, get, create); err != noUser {
+			t.Errorf("without the options: %v", err)
+		}
+		id, created, err := mysqltx.GetOrCreate(t.Context(), q, get, create, notFound, duplicate)
+		if id == 0 || created || creates != 1 || err != nil {
+			t.Errorf("id %d, created %t, %d creates, %v", id, created, creates, err)
+		}
+		_, _, err = mysqltx.GetOrCreate(t.Context(), q, getNothing, create, notFound)
+		if err != taken {
+			t.Errorf("without WithDuplicateIf: %v", err)
+		}
+		_, _, err = mysqltx.GetOrCreate(t.Context(), q, getNothing, create, duplicate)
+		if conflict, ok := errors.AsType[*mysqltx.ConflictError](err); !ok || conflict.Err != taken || conflict.Key != "" {
+			t.Errorf("get finds nothing: %v", err)
+		}
 	})
 }
 

@@ -49,8 +49,8 @@ func inSavepoint(ctx context.Context, q Querier, f func(context.Context) error) 
 	if outer != nil {
 		own.depth += outer.depth
 	}
-	s := setSavepoint{q: q, of: e, name: fmt.Sprintf("mysqltx_%d", own.depth)}
-	if _, err := q.ExecContext(ctx, "SAVEPOINT "+s.name); err != nil {
+	s := setSavepoint{q: plain(q), of: e, name: fmt.Sprintf("mysqltx_%d", own.depth)}
+	if _, err := s.q.ExecContext(ctx, "SAVEPOINT "+s.name); err != nil {
 		e.noteSuspect(err)
 		return false, err
 	}

@@ -25,6 +25,8 @@ type settings struct {
 	idempotent bool
 	readsLast  bool // GetOrCreate gets the row once more after create
 	retryIf    func(error) bool
+	notFound   func(error) bool // nil, or asked about get's errors
+	duplicate  func(error) bool // nil, or asked about create's errors
 	onRetry    func(context.Context, Retry)
 }
 
@@ -44,6 +46,14 @@ func newSettings(opts []Option) (*settings, error) {
 		}
 	}
 	return s, errors.Join(errs...)
+}
+
+func (s *settings) isNotFound(err error) bool {
+	return errors.Is(err, sql.ErrNoRows) || err != nil && s.notFound != nil && s.notFound(err)
+}
+
+func (s *settings) isDuplicate(err error) bool {
+	return IsDuplicateKey(err) || err != nil && s.duplicate != nil && s.duplicate(err)
 }
 
 // WithAttempts sets how often the function can run, including the first time. The
@@ -116,6 +126,27 @@ func WithIdempotent(on bool) Option {
 func WithLastRead(on bool) Option {
 	return func(s *settings) error {
 		s.readsLast = on
+		return nil
+	}
+}
+
+// WithNotFoundIf adds errors to [sql.ErrNoRows]: if get of [GetOrCreate] returns an error
+// for which notFound returns true, there is no row. It is for libraries and repositories
+// with an error of their own, such as ent.IsNotFound and gorm.ErrRecordNotFound.
+func WithNotFoundIf(notFound func(error) bool) Option {
+	return func(s *settings) error {
+		s.notFound = notFound
+		return nil
+	}
+}
+
+// WithDuplicateIf adds errors to those of [IsDuplicateKey]: if create of [GetOrCreate]
+// returns an error for which duplicate returns true, there is such a row already. It is for
+// libraries and repositories that hide the server's error, such as GORM, which with
+// TranslateError returns gorm.ErrDuplicatedKey.
+func WithDuplicateIf(duplicate func(error) bool) Option {
+	return func(s *settings) error {
+		s.duplicate = duplicate
 		return nil
 	}
 }

@@ -29,7 +29,8 @@ import (
 // Half a transaction is never committed. If the server has ended the transaction
 // and fn nevertheless returns nil, Run returns [ErrTransactionLost]. One case can't
 // be recognised without the guard: a fn that commits, with DDL for example, and then
-// returns error 1213 runs again. With it, there is another: a procedure or a prepared
+// returns error 1213 or loses its connection runs again. With it, there are two others:
+// a committing statement whose own answer is lost, and a procedure or a prepared
 // statement that ends the transaction and begins another.
 //
 // On a connection of mysqlinit with guard=true, Run sends BEGIN, what fn sends, and COMMIT.

@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"runtime"
 	"sync"
@@ -544,9 +545,12 @@ func TestNestedRunLeavesNothing(t *testing.T) {
 // The driver closes the connection if the context of a statement ends. That isn't a lost
 // connection. Run must not try another one, because it would take as long there.
 func TestContextEndsInANestedCall(t *testing.T) {
-	db := newDB(t)
+	dsn := anyDSN(t)
+	db, other := openDSN(t, dsn), openDSN(t, dsn)
+	db.SetMaxOpenConns(1)
+	var statement string
 	sleep := func(ctx context.Context, q mysqltx.Querier) (int64, error) {
-		_, err := q.ExecContext(ctx, "DO SLEEP(60)")
+		_, err := q.ExecContext(ctx, statement)
 		return 0, err
 	}
 	for name, nested := range map[string]func(context.Context, *sql.Tx) error{
@@ -562,18 +566,28 @@ func TestContextEndsInANestedCall(t *testing.T) {
 		},
 	} {
 		for _, returned := range []bool{true, false} {
+			// The server goes on with the statement of a connection that is closed, so each has its own.
+			statement = fmt.Sprintf("DO SLEEP(60.%d)", rand.Uint32())
 			calls := 0
-			err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
-				calls++
-				ctx, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
-				defer cancel()
-				err := nested(ctx, tx)
-				if !returned {
-					return nil
-				}
-				return err
-			}, mysqltx.WithAttempts(3))
-			if calls != 1 || !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, mysqltx.ErrTransactionLost) == returned {
+			leave := make(chan context.CancelFunc, 3)
+			result := make(chan error, 1)
+			go func() {
+				result <- mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+					calls++
+					ctx, cancel := context.WithCancel(ctx)
+					defer cancel()
+					leave <- cancel
+					err := nested(ctx, tx)
+					if !returned {
+						return nil
+					}
+					return err
+				}, mysqltx.WithAttempts(3))
+			}()
+			awaitSession(t, other, "info = '"+statement+"'")
+			(<-leave)()
+			err := <-result
+			if calls != 1 || !errors.Is(err, context.Canceled) || errors.Is(err, mysqltx.ErrTransactionLost) == returned {
 				t.Errorf("%s, its error returned: %v: %d calls, %v", name, returned, calls, err)
 			}
 			wantClean(t, db)

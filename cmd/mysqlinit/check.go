@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -22,9 +21,6 @@ const readTimeout = time.Minute
 // checkVersion is the version of the JSON document. A new field does not change
 // it.
 const checkVersion = 1
-
-// docs is the source of this file's findings.
-const docs = "https://github.com/mysqlinit/mysqlinit/blob/main/docs/dsn.md"
 
 // checked is what a check has found. docs/check.md describes its JSON.
 type checked struct {
@@ -54,8 +50,10 @@ type stepError struct {
 	err     error
 }
 
-func (e *stepError) Error() string {
-	return fmt.Sprintf("%s failed after %.1f s: %s", e.Step, e.Seconds, e.Text)
+func (e *stepError) Error() string { return e.summary() + ": " + e.Text }
+
+func (e *stepError) summary() string {
+	return fmt.Sprintf("%s failed after %.1f s", e.Step, e.Seconds)
 }
 
 func (e *stepError) Unwrap() error { return e.err }
@@ -88,6 +86,9 @@ func check(ctx context.Context, dsn string) *checked {
 	if err := c.sessions(ctx, dsn); err != nil && !errors.As(err, &c.Failure) {
 		c.Failure = &stepError{Step: "reading the DSN", Text: strings.TrimPrefix(err.Error(), "mysqlinit: "), err: err}
 	}
+	if c.Failure != nil && ctx.Err() != nil {
+		c.Failure.Text = errInterrupted.Error()
+	}
 	return c
 }
 
@@ -107,15 +108,18 @@ func (c *checked) sessions(ctx context.Context, dsn string) error {
 
 	// The findings are about this driver's sessions, so its keys count.
 	preparedReport, preparedErr := look(ctx, "the driver mysqlinit", prepared, cfg)
-	if preparedErr != nil && !answered(preparedErr) {
-		return preparedErr // the plain driver would not reach the server either
+	refused, isRefusal := errors.AsType[*mysqlinit.InitError](preparedErr)
+	if preparedErr != nil && !isRefusal && !loggedIn(preparedErr) {
+		return preparedErr
 	}
 	plainReport, plainErr := look(ctx, "the MySQL driver alone", plain, cfg)
-	verifyErr := step("verifying the session", func() error { return verify(ctx, dsn) })
-	refused, isRefusal := errors.AsType[*mysqlinit.InitError](preparedErr)
+	var verifyErr error
+	if !isRefusal {
+		verifyErr = step("verifying the session", func() error { return verify(ctx, dsn) })
+	}
 	differs, isDifferent := errors.AsType[*mysqlinit.InitError](verifyErr)
 	var more []inspect.Finding
-	if isDifferent && !isRefusal {
+	if isDifferent {
 		more = append(more, sessionDiffers(differs))
 	}
 	switch {
@@ -135,9 +139,11 @@ func (c *checked) sessions(ctx context.Context, dsn string) error {
 	return nil
 }
 
-// look inspects a session of a pool.
+// look inspects a session of a pool, and closes the pool: a server can have only one
+// connection to spare.
 func look(ctx context.Context, name string, db *sql.DB, cfg *mysql.Config) (report *inspect.Report, err error) {
-	if err := step("connecting with "+name, func() error { return db.PingContext(ctx) }); err != nil {
+	defer db.Close()
+	if err := step(connecting+name, func() error { return db.PingContext(ctx) }); err != nil {
 		return nil, err
 	}
 	err = step("reading the session of "+name, func() error {
@@ -149,12 +155,15 @@ func look(ctx context.Context, name string, db *sql.DB, cfg *mysql.Config) (repo
 	return report, err
 }
 
-// answered reports whether an error is an answer of the server, or this driver's
-// refusal because of one.
-func answered(err error) bool {
+const connecting = "connecting with "
+
+// loggedIn reports whether an error of look is the server's answer to a question
+// about the session. If it is the answer to the login, each further login is one
+// more that fails, after a few of which servers lock an account.
+func loggedIn(err error) bool {
 	_, isAnswer := errors.AsType[*mysql.MySQLError](err)
-	_, isRefusal := errors.AsType[*mysqlinit.InitError](err)
-	return isAnswer || isRefusal
+	failed, ok := errors.AsType[*stepError](err)
+	return isAnswer && ok && !strings.HasPrefix(failed.Step, connecting)
 }
 
 // place says where and when a check was made, as far as that is known.
@@ -166,8 +175,10 @@ func (c *checked) place() string {
 	if c.Server.Account != "" {
 		b.WriteString("as " + c.Server.Account + " ")
 	}
-	b.WriteString("at " + c.Time.Format(time.RFC3339))
-	return b.String()
+	if b.Len() > 0 {
+		b.WriteString("at ")
+	}
+	return b.String() + c.Time.Format(time.RFC3339)
 }
 
 // verify connects as the DSN says, and reads the session back, as the DSN key
@@ -202,141 +213,4 @@ func (c *checked) fill(report *inspect.Report, prepared, plain *inspect.State, m
 	c.BinaryLog, c.MaySet, c.Replica = report.BinaryLog, report.MaySetBinlogFormat, report.Replica
 	c.Findings = append(report.Findings, more...)
 	inspect.Sort(c.Findings)
-}
-
-// refusal is the finding that this driver refuses to give a session. If it does
-// because of the STATEMENT format, it is the plain session's finding about that,
-// which becomes an error and leaves the report: one cause is one finding.
-func refusal(err *mysqlinit.InitError, plain *inspect.Report) inspect.Finding {
-	i := slices.IndexFunc(plain.Findings, func(f inspect.Finding) bool { return f.ID == "binlog-statement" })
-	if i < 0 || !strings.Contains(err.Reason, "STATEMENT format") {
-		return driverRefusal(err)
-	}
-	finding := plain.Findings[i]
-	plain.Findings = slices.Delete(plain.Findings, i, i+1)
-	finding.Severity = inspect.Error
-	finding.What = "READ COMMITTED writes would fail, so the driver mysqlinit refuses to connect"
-	finding.Why = reason(err)
-	return finding
-}
-
-// plainRefusal is the finding that the plain driver cannot connect. The usual
-// reason is a variable that this server has under another name.
-func plainRefusal(err error) inspect.Finding {
-	why := err.Error()
-	if failed, ok := errors.AsType[*stepError](err); ok {
-		why = failed.Text
-	}
-	return inspect.Finding{
-		ID:       "plain-refuses",
-		Severity: inspect.Info,
-		What:     "with this DSN the plain MySQL driver cannot connect",
-		Why:      why,
-		Cure:     "if other programs use the same DSN: set only variables, and values, that this server accepts under these names",
-		Source:   docs,
-	}
-}
-
-// driverRefusal is the finding that this driver returns an error instead of a
-// connection.
-func driverRefusal(err *mysqlinit.InitError) inspect.Finding {
-	cure := err.Cure
-	if cure == "" {
-		cure = "make that statement work for this account, or remove it from the DSN"
-	}
-	return inspect.Finding{
-		ID:       "driver-refuses",
-		Severity: inspect.Error,
-		What:     "with this DSN the driver mysqlinit returns an error instead of a connection",
-		Why:      reason(err),
-		Cure:     cure,
-		Source:   docs,
-	}
-}
-
-// sessionDiffers is the finding that verify refuses a session that this driver
-// gives without it.
-func sessionDiffers(err *mysqlinit.InitError) inspect.Finding {
-	return inspect.Finding{
-		ID:       "session-differs",
-		Severity: inspect.Error,
-		What:     "a session of the driver mysqlinit is not what the DSN asks for",
-		Why:      reason(err),
-		Cure:     cmp.Or(err.Cure, "find out why the server accepts the SET and does not do what it says; verify=true makes that an error of each connection"),
-		Source:   docs,
-	}
-}
-
-// reason returns an error's text without its cure.
-func reason(err *mysqlinit.InitError) string {
-	return strings.TrimPrefix(strings.Replace(err.Error(), ". Cure: "+err.Cure, "", 1), "mysqlinit: ")
-}
-
-// conclude removes the findings with these IDs, and gives the verdict.
-func (c *checked) conclude(ignore []string) {
-	all := len(c.Findings)
-	c.Findings = slices.DeleteFunc(c.Findings, func(f inspect.Finding) bool { return slices.Contains(ignore, f.ID) })
-	c.ignored = all - len(c.Findings)
-	if c.Failure != nil {
-		c.Verdict = "no result: " + c.Failure.Step + " failed"
-		return
-	}
-	tally := map[inspect.Severity]int{}
-	for _, f := range c.Findings {
-		tally[f.Severity]++
-	}
-	c.Verdict = plural(tally[inspect.Error], "error") + ", " + plural(tally[inspect.Warning], "warning")
-	if c.ignored > 0 {
-		c.Verdict += fmt.Sprintf(", %d ignored", c.ignored)
-	}
-	c.Verdict += ": " + c.mainPoint()
-}
-
-// mainPoint is the finding that matters most, in a few words.
-func (c *checked) mainPoint() string {
-	if inspect.Worst(c.Findings) >= inspect.Warning {
-		return c.Findings[0].What
-	}
-	for _, f := range c.Findings {
-		if f.ID == "binlog-statement" { // the cure in this DSN has its price
-			return f.What
-		}
-	}
-	return "this DSN's sessions are in order"
-}
-
-func plural(n int, word string) string {
-	if n == 1 {
-		return "1 " + word
-	}
-	return fmt.Sprintf("%d %ss", n, word)
-}
-
-// failsOn is the value of -fail-on: the least severity that makes the command
-// fail. It is 0 if none does.
-type failsOn inspect.Severity
-
-func (f *failsOn) String() string {
-	if *f == 0 {
-		return "never"
-	}
-	return inspect.Severity(*f).String()
-}
-
-func (f *failsOn) Set(text string) error {
-	switch text {
-	case "error":
-		*f = failsOn(inspect.Error)
-	case "warning":
-		*f = failsOn(inspect.Warning)
-	case "never":
-		*f = 0
-	default:
-		return errors.New("want error, warning or never")
-	}
-	return nil
-}
-
-func (f failsOn) failed(findings []inspect.Finding) bool {
-	return f != 0 && inspect.Worst(findings) >= inspect.Severity(f)
 }

@@ -19,7 +19,7 @@ func (c *checked) print(out *screen) error {
 	if c.Failure != nil { // it is on standard error
 		return nil
 	}
-	database := "no database"
+	database := "no database (tables are not checked)"
 	if c.Server.Database != "" {
 		database = "database " + c.Server.Database
 	}
@@ -60,6 +60,13 @@ func (c *checked) print(out *screen) error {
 	}
 	_, err := io.WriteString(out.w, b.String())
 	return err
+}
+
+// printFailure writes why there is no result, as a ticket needs it.
+func (c *checked) printFailure(out *screen) {
+	out.paragraph(bad, "mysqlinit check: "+c.Failure.summary())
+	fmt.Fprintln(out.w)
+	fmt.Fprint(out.w, hanging("checked   ", c.place()+" by "+c.Tool, out.width), hanging("error     ", c.Failure.Text, out.width))
 }
 
 var severityStyles = map[inspect.Severity]style{inspect.Info: dim, inspect.Warning: bold, inspect.Error: bad}

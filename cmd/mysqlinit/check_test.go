@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -24,7 +25,14 @@ func runCheck(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
 	code = run(t.Context(), append([]string{"check"}, args...), &out, &errs)
-	return code, out.String(), errs.String()
+	return code, out.String(), unwrapped(t, &errs)
+}
+
+// unwrapped returns an error's text in one line. The screen wraps it.
+func unwrapped(t *testing.T, errs *bytes.Buffer) string {
+	t.Helper()
+	checkWidth(t, errs.String(), 80)
+	return strings.Join(strings.Fields(errs.String()), " ")
 }
 
 // golden compares an output with a file. It ignores what differs from run to run.
@@ -146,7 +154,7 @@ func TestCheckIfStatementIsCured(t *testing.T) {
 	}{
 		{[]string{"-fail-on=error", dsn}, exitFindings},
 		{[]string{"-fail-on=never", dsn}, exitOK},
-		{[]string{"-ignore=wait-timeout,binlog-statement", dsn}, exitOK},
+		{[]string{"-ignore=wait-timeout, binlog-statement", dsn}, exitOK},
 		{[]string{"-ignore=wait-timeout", dsn}, exitFindings},
 		{[]string{"-fail-on=info", dsn}, exitError},
 	} {
@@ -182,6 +190,44 @@ func TestCheckIfPlainCannotConnect(t *testing.T) {
 	}
 	if !seen {
 		t.Errorf("%+v", c.Findings)
+	}
+}
+
+// A check has one connection at a time: an account can be allowed few.
+func TestCheckTakesFewConnections(t *testing.T) {
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
+	root, err := sql.Open("mysql", s.DSN(testserver.Root, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	// Two, because the server ends a connection a moment after it is closed.
+	testserver.Exec(t, root, "CREATE USER few@'%' WITH MAX_USER_CONNECTIONS 2", "GRANT ALL ON test.* TO few@'%'")
+	code, stdout, stderr := runCheck(t, s.DSN("few", ""))
+	if code != exitOK || strings.Contains(stdout, "no connection") {
+		t.Errorf("exit code %d, %s%s", code, stdout, stderr)
+	}
+}
+
+// A wrong password is tried once: servers lock an account after a few.
+func TestCheckTriesAPasswordOnce(t *testing.T) {
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
+	root, err := sql.Open("mysql", s.DSN(testserver.Root, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	denied := func() (n int) {
+		var name string
+		if err := root.QueryRowContext(t.Context(), "SHOW GLOBAL STATUS LIKE 'Aborted_connects'").Scan(&name, &n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	before := denied()
+	code, _, stderr := runCheck(t, "app:hunter2@tcp("+s.Addr+")/test")
+	if n := denied() - before; code != exitError || n != 1 {
+		t.Errorf("exit code %d, %d logins, %s", code, n, stderr)
 	}
 }
 
@@ -243,9 +289,10 @@ func TestCheckOnASilentServer(t *testing.T) {
 	}
 	if code != exitError || c.Failure == nil || c.Failure.Seconds < 0.2 || c.Failure.Step != "connecting with the driver mysqlinit" ||
 		c.Host != addr || c.Time.IsZero() || c.Findings == nil || !strings.Contains(c.Verdict, "no result") || strings.Contains(stdout, "hunter2") {
-		t.Errorf("exit code %d, %s", code, stdout)
+		t.Fatalf("exit code %d, %s", code, stdout)
 	}
-	for _, want := range []string{addr + " as app at 20", "connecting with the driver mysqlinit failed after 0.", "connectTimeout of 200ms"} {
+	failed := fmt.Sprintf("mysqlinit check: connecting with the driver mysqlinit failed after %.1f s", c.Failure.Seconds)
+	for _, want := range []string{failed, "checked " + addr + " as app at 20", "by mysqlinit ", "error connectTimeout of 200ms"} {
 		if !strings.Contains(stderr, want) {
 			t.Errorf("no %q in %s", want, stderr)
 		}

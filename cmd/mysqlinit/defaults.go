@@ -2,12 +2,12 @@ package main
 
 import (
 	"cmp"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
@@ -16,17 +16,29 @@ import (
 // This file makes a DSN of the group [client] of a MySQL option file, such as
 // ~/.my.cnf.
 
-// clientDSN returns the DSN that the text of an option file stands for.
-func clientDSN(text string) (string, error) {
-	options, err := clientOptions(text)
-	if err != nil {
+// clientDSN returns the DSN that an option file stands for.
+func clientDSN(path string) (string, error) {
+	file := optionFile{options: map[string]string{}}
+	if err := file.read(path, 0); err != nil {
 		return "", err
 	}
+	if !file.hasGroup {
+		return "", fmt.Errorf("%s: no group [client]", path)
+	}
+	dsn, err := dsnOf(file.options)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
+	}
+	return dsn, nil
+}
+
+// dsnOf returns the DSN of the options of a client.
+func dsnOf(options map[string]string) (_ string, err error) {
 	cfg := mysql.NewConfig()
 	cfg.User = cmp.Or(options["user"], os.Getenv("USER")) // as MySQL's programs do
 	cfg.Passwd, cfg.DBName = options["password"], options["database"]
-	host, socket := options["host"], options["socket"]
-	if (host == "" || host == "localhost") && socket != "" && !strings.EqualFold(options["protocol"], "tcp") {
+	host := options["host"]
+	if socket := socketOf(options); socket != "" {
 		cfg.Net, cfg.Addr = "unix", socket
 	} else {
 		host = cmp.Or(host, "127.0.0.1")
@@ -42,42 +54,110 @@ func clientDSN(text string) (string, error) {
 	return dsn, nil
 }
 
-// clientOptions reads the group [client]. An option without a value has "". Names
-// have '-' in place of '_'.
-func clientOptions(text string) (map[string]string, error) {
-	options := map[string]string{}
-	inClient, seen := false, false
-	number := 0
-	for line := range strings.Lines(text) {
+// usualSockets are where packages and builds of the servers put their socket.
+var usualSockets = []string{"/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock", "/tmp/mysql.sock"}
+
+// socketOf returns the socket to connect to, or "" for TCP. To MySQL's programs,
+// no host and localhost mean the socket, which has a usual place.
+func socketOf(options map[string]string) string {
+	switch {
+	case options["host"] != "" && options["host"] != "localhost", strings.EqualFold(options["protocol"], "tcp"):
+		return ""
+	case options["socket"] != "":
+		return options["socket"]
+	case options["port"] != "":
+		return ""
+	}
+	for _, path := range append([]string{os.Getenv("MYSQL_UNIX_PORT")}, usualSockets...) {
+		if info, err := os.Stat(path); err == nil && info.Mode()&os.ModeSocket != 0 {
+			return path
+		}
+	}
+	return ""
+}
+
+// optionFile is what has been read of an option file, and of those it includes. An
+// option without a value has "". Names have '-' in place of '_'.
+type optionFile struct {
+	options  map[string]string
+	hasGroup bool
+}
+
+// clientGroups are the groups that all clients read; the last two are MariaDB's.
+var clientGroups = []string{"client", "client-server", "client-mariadb"}
+
+// mostIncludes bounds how deep files include others, as MySQL's programs do.
+const mostIncludes = 10
+
+func (o *optionFile) read(path string, depth int) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	inGroup, number := false, 0
+	for line := range strings.Lines(string(text)) {
 		number++
 		line = strings.TrimSpace(line)
 		switch {
 		case line == "" || line[0] == '#' || line[0] == ';':
 		case line[0] == '!':
-			return nil, fmt.Errorf("line %d: !include and !includedir are not supported", number)
+			err = o.include(line, depth+1)
 		case line[0] == '[':
 			group, _, closed := strings.Cut(line[1:], "]")
 			if !closed {
-				return nil, fmt.Errorf("line %d: a group without ']'", number)
+				err = errors.New("a group without ']'")
 			}
-			inClient = strings.TrimSpace(group) == "client"
-			seen = seen || inClient
-		case inClient:
-			name, value, _ := strings.Cut(withoutComment(line), "=")
-			name = strings.ReplaceAll(strings.TrimSpace(name), "_", "-")
-			if name == "pass" { // short for password
-				name = "password"
-			}
-			options[strings.TrimPrefix(name, "loose-")] = unquoteOption(strings.TrimSpace(value))
+			inGroup = slices.Contains(clientGroups, strings.TrimSpace(group))
+			o.hasGroup = o.hasGroup || inGroup
+		case inGroup:
+			err = o.add(line)
+		}
+		if err != nil {
+			return fmt.Errorf("%s, line %d: %w", path, number, err)
 		}
 	}
-	if !seen {
-		return nil, errors.New("no group [client]")
+	return nil
+}
+
+// include reads the file, or the folder's files, that a line names. A file that is
+// not there is left out, as MySQL's programs do.
+func (o *optionFile) include(line string, depth int) error {
+	if depth > mostIncludes {
+		return errors.New("too many files that include others")
 	}
-	if value, given := options["password"]; given && value == "" {
-		return nil, errors.New("password has no value, and this command does not ask for one")
+	if folder, ok := strings.CutPrefix(line, "!includedir"); ok {
+		folder = strings.TrimSpace(folder)
+		entries, err := os.ReadDir(folder)
+		for _, entry := range entries {
+			if err == nil && filepath.Ext(entry.Name()) == ".cnf" {
+				err = o.read(filepath.Join(folder, entry.Name()), depth)
+			}
+		}
+		return err
 	}
-	return options, nil
+	file, ok := strings.CutPrefix(line, "!include")
+	if !ok {
+		return errors.New("after '!' want include or includedir")
+	}
+	file = strings.TrimSpace(file)
+	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return o.read(file, depth)
+}
+
+// add takes over the option of a line. A later one of the same name wins.
+func (o *optionFile) add(line string) error {
+	name, value, hasValue := strings.Cut(withoutComment(line), "=")
+	name = strings.TrimPrefix(strings.ReplaceAll(strings.TrimSpace(name), "_", "-"), "loose-")
+	if name == "pass" { // short for password
+		name = "password"
+	}
+	if name == "password" && !hasValue {
+		return errors.New("password without a value asks for one, which this command does not; 'password =' is none")
+	}
+	o.options[name] = unquoteOption(strings.TrimSpace(value))
+	return nil
 }
 
 // withoutComment cuts a line at a '#' that is not between quotes.
@@ -107,90 +187,4 @@ func unquoteOption(value string) string {
 		value = value[1 : n-1]
 	}
 	return optionEscapes.Replace(value)
-}
-
-// registeredTLS is the name under which the MySQL driver finds the certificates of
-// an option file.
-const registeredTLS = "mysqlinit-defaults-file"
-
-// tlsOf returns the value of the DSN key tls. As MySQL's programs do, it uses TLS
-// if the server offers it, and checks the server's certificate only if there is an
-// authority to check it with.
-func tlsOf(options map[string]string, host string) (string, error) {
-	mode := strings.ToUpper(options["ssl-mode"])
-	_, verify := options["ssl-verify-server-cert"] // MariaDB's
-	switch {
-	case isOff(options, "ssl") || has(options, "skip-ssl"):
-		mode = "DISABLED"
-	case mode != "":
-	case verify && !isOff(options, "ssl-verify-server-cert"):
-		mode = "VERIFY_IDENTITY"
-	case options["ssl-ca"] != "":
-		mode = "VERIFY_CA"
-	case has(options, "ssl") || options["ssl-cert"] != "":
-		mode = "REQUIRED"
-	default:
-		mode = "PREFERRED"
-	}
-	config := &tls.Config{ServerName: host}
-	switch mode {
-	case "DISABLED":
-		return "false", nil
-	case "PREFERRED":
-		return "preferred", nil
-	case "REQUIRED":
-		config.InsecureSkipVerify = true
-	case "VERIFY_CA":
-		config.InsecureSkipVerify = true // of the name: the chain is checked below
-		config.VerifyConnection = func(state tls.ConnectionState) error {
-			return verifyChain(state, config.RootCAs)
-		}
-	case "VERIFY_IDENTITY":
-	default:
-		return "", fmt.Errorf("ssl-mode is %s: want DISABLED, PREFERRED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY", mode)
-	}
-	if file := options["ssl-ca"]; file != "" {
-		pem, err := os.ReadFile(file)
-		if err != nil {
-			return "", err
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return "", fmt.Errorf("%s has no certificate", file)
-		}
-	}
-	if file := options["ssl-cert"]; file != "" {
-		certificate, err := tls.LoadX509KeyPair(file, options["ssl-key"])
-		if err != nil {
-			return "", err
-		}
-		config.Certificates = []tls.Certificate{certificate}
-	}
-	return registeredTLS, mysql.RegisterTLSConfig(registeredTLS, config)
-}
-
-// verifyChain checks a server's certificate without its name.
-func verifyChain(state tls.ConnectionState, roots *x509.CertPool) error {
-	if len(state.PeerCertificates) == 0 {
-		return errors.New("the server has no certificate")
-	}
-	intermediates := x509.NewCertPool()
-	for _, certificate := range state.PeerCertificates[1:] {
-		intermediates.AddCert(certificate)
-	}
-	_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates})
-	return err
-}
-
-func has(options map[string]string, name string) bool {
-	_, given := options[name]
-	return given
-}
-
-func isOff(options map[string]string, name string) bool {
-	switch strings.ToUpper(options[name]) {
-	case "0", "OFF", "FALSE", "NO":
-		return true
-	}
-	return false
 }

@@ -47,8 +47,10 @@ processes of your machine. These are not:
   -                    reads the DSN from standard input
   -dsn-file FILE       reads it from a file
   -defaults-file FILE  makes it of the group [client] of an option file, such as
-                       ~/.my.cnf: user, password, host, port, socket, database,
-                       and the options that begin with ssl
+                       ~/.my.cnf: user, password, host, port, socket, protocol,
+                       database, and options that begin with ssl; it ignores
+                       others. An argument such as '/app?isolation=server' adds
+                       a database and keys
   MYSQLINIT_DSN        the environment variable, used if no other DSN is given
 
 'mysqlinit check -h' and 'mysqlinit race -h' list the flags.
@@ -110,8 +112,8 @@ func parse(flags *flag.FlagSet, args []string, stdout, stderr io.Writer) (rest [
 			flags.PrintDefaults()
 			return nil, exitOK, false
 		case err != nil:
-			fmt.Fprintf(stderr, "mysqlinit %s: %s; see mysqlinit %s -h\n", flags.Name(), clean(err.Error()), flags.Name())
-			return nil, exitError, false
+			code := failure(stderr, flags.Name())(fmt.Errorf("%w; see mysqlinit %s -h", err, flags.Name()))
+			return nil, code, false
 		case flags.NArg() == 0:
 			return rest, 0, true
 		}
@@ -170,17 +172,18 @@ func checkCommand(ctx context.Context, args []string, stdout, stderr io.Writer) 
 		return fail(errors.New("want one DSN, such as 'user:password@tcp(127.0.0.1:3306)/database'; see mysqlinit check -h"))
 	}
 	c := check(ctx, dsn)
-	c.conclude(strings.Split(*ignored, ","))
+	c.conclude(strings.FieldsFunc(*ignored, func(r rune) bool { return r == ',' || r == ' ' }))
 	if *asJSON {
 		err = c.writeJSON(stdout)
 	} else {
 		err = c.print(newScreen(stdout))
 	}
 	switch {
-	case c.Failure != nil:
-		return fail(fmt.Errorf("%s: %w", c.place(), c.Failure))
 	case err != nil:
 		return fail(err)
+	case c.Failure != nil:
+		c.printFailure(newScreen(stderr))
+		return exitError
 	case failOn.failed(c.Findings):
 		return exitFindings
 	}
@@ -191,7 +194,7 @@ func checkCommand(ctx context.Context, args []string, stdout, stderr io.Writer) 
 // returns the exit code.
 func failure(stderr io.Writer, command string) func(error) int {
 	return func(err error) int {
-		fmt.Fprintf(stderr, "mysqlinit %s: %s\n", command, clean(strings.TrimPrefix(err.Error(), "mysqlinit: ")))
+		newScreen(stderr).paragraph(plain, "mysqlinit "+command+": "+strings.TrimPrefix(err.Error(), "mysqlinit: "))
 		return exitError
 	}
 }

@@ -18,7 +18,7 @@ func runRace(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
 	code = run(t.Context(), append([]string{"race"}, args...), &out, &errs)
-	return code, out.String(), errs.String()
+	return code, out.String(), unwrapped(t, &errs)
 }
 
 // tables returns how many tables the command has left.
@@ -166,6 +166,15 @@ func TestWorkersFitTheServer(t *testing.T) {
 	}
 }
 
+// If this driver refuses to connect, the race does not begin.
+func TestRaceIfTheDriverRefuses(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "STATEMENT"})
+	code, stdout, stderr := runRace(t, "-workers=2", "-keys=1", s.DSN(testserver.App, ""))
+	if code != exitError || stdout != "" || !strings.Contains(stderr, "STATEMENT format") {
+		t.Errorf("exit code %d, %s%s", code, stdout, stderr)
+	}
+}
+
 // awaitThreads waits until a server has no more connections than that.
 func awaitThreads(t *testing.T, root *sql.DB, most int) {
 	t.Helper()
@@ -201,7 +210,7 @@ func TestRaceSaysWhatIsWrong(t *testing.T) {
 	} {
 		var stdout, stderr bytes.Buffer
 		code := run(t.Context(), test.args, &stdout, &stderr)
-		if code != exitError || !strings.Contains(stderr.String(), test.want) {
+		if code != exitError || !strings.Contains(unwrapped(t, &stderr), test.want) {
 			t.Errorf("%q: exit code %d, %s", test.args, code, &stderr)
 		}
 		if strings.Contains(stdout.String()+stderr.String(), "hunter") {

@@ -60,13 +60,16 @@ func race(ctx context.Context, out *screen, o raceOptions) (kept bool, err error
 
 	report, err := inspect.Session(ctx, st.plain)
 	if err != nil {
-		return false, err
+		return false, fmt.Errorf("%s: %w", cfg.Addr, err)
 	}
 	if report.Server.Database == "" {
 		return false, errors.New("the DSN names no database: add one after its '/', in which the account can create a table")
 	}
 	if err := takesWrites(report); err != nil && !o.force {
 		return false, err
+	}
+	if err := st.prepared.PingContext(ctx); err != nil { // not only after the first act
+		return false, fmt.Errorf("%s: %w", cfg.Addr, err)
 	}
 	workers, err := st.fitWorkers(ctx, o.workers)
 	if err != nil {

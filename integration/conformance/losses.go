@@ -195,7 +195,8 @@ var hazards = []hazard{
 		return v.during(ctx, wait, func() error { cancel(); return nil })
 	}),
 	waiting("a statement's deadline", lost, func(v *victim, wait func(context.Context) error) error {
-		ctx, cancel := context.WithTimeout(v.ctx, 20*time.Millisecond)
+		// By then the statement has been sent, on a busy machine too. Otherwise nothing is lost.
+		ctx, cancel := context.WithTimeout(v.ctx, time.Second)
 		defer cancel()
 		return wait(ctx)
 	}),

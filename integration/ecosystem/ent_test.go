@@ -5,12 +5,15 @@ package ecosystem
 import (
 	"context"
 	"database/sql"
+	"strings"
 	"testing"
 
 	"entgo.io/ent/dialect"
 	entsql "entgo.io/ent/dialect/sql"
 
 	"github.com/mysqlinit/mysqlinit/integration/ecosystem/internal/ent"
+	"github.com/mysqlinit/mysqlinit/integration/ecosystem/internal/ent/user"
+	"github.com/mysqlinit/mysqlinit/mysqltx"
 )
 
 func openEnt(dsn string) (*ent.Client, error) {
@@ -61,6 +64,44 @@ func TestEnt(t *testing.T) {
 	}
 	l.race(t)
 	t.Run("guard", func(t *testing.T) { l.guard(t, openEnt) })
+	testGetOrCreate(t, func(t *testing.T, pool *sql.DB) recipe {
+		return recipe{
+			getOrCreate: func(ctx context.Context, q mysqltx.Querier, email, name string) (row, error) {
+				user, _, err := entGetOrCreate(ctx, q, email, name)
+				if err != nil {
+					return row{}, err
+				}
+				return newRow(user.ID, user.Email, user.Name, user.CreatedAt), nil
+			},
+			rename: func(ctx context.Context, tx *sql.Tx, id uint64, name string) error {
+				return onEnt(tx).User.UpdateOneID(id).SetName(name).Exec(ctx)
+			},
+		}
+	})
+}
+
+// onEnt returns a client that works on what mysqltx passes.
+func onEnt(q mysqltx.Querier) *ent.Client {
+	return ent.NewClient(ent.Driver(onQuerier{entsql.NewDriver(dialect.MySQL, entsql.Conn{ExecQuerier: q})}))
+}
+
+// onQuerier begins no transactions of its own. ent's driver can do so only on a *sql.DB.
+type onQuerier struct{ dialect.Driver }
+
+func (d onQuerier) Tx(context.Context) (dialect.Tx, error) { return dialect.NopTx(d.Driver), nil }
+
+func entGetOrCreate(ctx context.Context, q mysqltx.Querier, email, name string) (*ent.User, bool, error) {
+	get := func(ctx context.Context, q mysqltx.Querier, lock string) (*ent.User, error) {
+		return onEnt(q).User.Query().Where(user.Email(email), user.DeletedAtIsNil(), func(s *entsql.Selector) {
+			if lock != "" {
+				s.ForShare(entsql.WithLockClause(strings.TrimSpace(lock)))
+			}
+		}).Only(ctx)
+	}
+	create := func(ctx context.Context, q mysqltx.Querier) (*ent.User, error) {
+		return onEnt(q).User.Create().SetEmail(email).SetName(name).Save(ctx)
+	}
+	return mysqltx.GetOrCreate(ctx, q, get, create, mysqltx.WithNotFoundIf(ent.IsNotFound))
 }
 
 func TestEntOpenRefusesMysqlinit(t *testing.T) {

@@ -5,8 +5,10 @@ package ecosystem
 import (
 	"context"
 	"database/sql"
+	_ "embed"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -186,11 +188,17 @@ func (s *server) exec(t *testing.T, statements ...string) {
 
 var databases atomic.Int32
 
-// database creates a database for the test, which contains the table names, and returns
-// the database's name.
+//go:embed internal/sqlc/schema.sql
+var schema string
+
+// database creates a database for the test, which contains the tables names and users, and
+// returns the database's name.
 func (s *server) database(t *testing.T) string {
 	name := fmt.Sprintf("ecosystem%d", databases.Add(1))
-	s.exec(t, "CREATE DATABASE "+name, "CREATE TABLE "+name+".names (name VARCHAR(20) PRIMARY KEY) ENGINE=InnoDB")
+	s.exec(t, "CREATE DATABASE "+name)
+	for table := range strings.SplitSeq(strings.TrimSpace(schema), "\n\n") {
+		s.exec(t, strings.Replace(table, "CREATE TABLE ", "CREATE TABLE "+name+".", 1))
+	}
 	t.Cleanup(func() { s.exec(t, "DROP DATABASE "+name) })
 	return name
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/mysqlinit/mysqlinit/integration/ecosystem/internal/sqlc"
+	"github.com/mysqlinit/mysqlinit/mysqltx"
 )
 
 func openSqlc(dsn string) (*sql.DB, *sqlc.Queries, error) {
@@ -59,4 +60,28 @@ func TestSqlc(t *testing.T) {
 		},
 		close: func(q queries) error { return q.pool.Close() },
 	}.race(t)
+	testGetOrCreate(t, func(t *testing.T, pool *sql.DB) recipe {
+		return recipe{
+			getOrCreate: func(ctx context.Context, q mysqltx.Querier, email, name string) (row, error) {
+				user, _, err := sqlcGetOrCreate(ctx, q, email, name)
+				return newRow(user.ID, user.Email, user.Name, user.CreatedAt), err
+			},
+			rename: func(ctx context.Context, tx *sql.Tx, id uint64, name string) error {
+				return sqlc.New(tx).RenameUser(ctx, sqlc.RenameUserParams{ID: id, Name: name})
+			},
+		}
+	})
+}
+
+func sqlcGetOrCreate(ctx context.Context, q mysqltx.Querier, email, name string) (sqlc.User, bool, error) {
+	get := func(ctx context.Context, q mysqltx.Querier, lock string) (sqlc.User, error) {
+		if lock != "" {
+			return sqlc.New(q).GetUserShared(ctx, email) // the same query with LOCK IN SHARE MODE
+		}
+		return sqlc.New(q).GetUser(ctx, email)
+	}
+	create := func(ctx context.Context, q mysqltx.Querier) (sqlc.User, error) {
+		return sqlc.User{}, sqlc.New(q).CreateUser(ctx, sqlc.CreateUserParams{Email: email, Name: name})
+	}
+	return mysqltx.GetOrCreate(ctx, q, get, create)
 }

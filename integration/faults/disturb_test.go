@@ -65,20 +65,26 @@ func (w *world) disturb(ctx context.Context, random *rand.Rand) {
 }
 
 // revive restarts servers that have crashed by themselves, as some do after thousands of
-// KILLs. It reports whether one had crashed.
+// KILLs. It waits until one has, and reports whether one had.
 func (w *world) revive() (crashed bool) {
-	for _, s := range w.servers {
-		select {
-		case <-s.Ended():
-			crashed = true
-			w.did["server crashed"]++
-			if err := s.Restart(context.WithoutCancel(w.Context())); err != nil {
-				w.Error(err)
+	for range 200 {
+		for _, s := range w.servers {
+			select {
+			case <-s.Ended():
+				crashed = true
+				w.did["server crashed"]++
+				if err := s.Restart(context.WithoutCancel(w.Context())); err != nil {
+					w.Error(err)
+				}
+			default:
 			}
-		case <-time.After(2 * time.Second):
 		}
+		if crashed {
+			return true
+		}
+		time.Sleep(100 * time.Millisecond)
 	}
-	return crashed
+	return false
 }
 
 // setDefaults changes the isolation level and binlog format with which sessions begin.

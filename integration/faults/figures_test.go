@@ -29,7 +29,10 @@ type tally struct {
 	unprepared       atomic.Int64
 	transactions     atomic.Int64 // under the guard
 	refused          atomic.Int64 // of them, as lost
-	halves           atomic.Int64 // of them, committed although not acknowledged, or not as acknowledged
+	runs             atomic.Int64 // transactions of mysqltx.Run
+	retries          atomic.Int64 // in them
+	ambiguous        atomic.Int64 // of them, whose COMMIT was not answered
+	halves           atomic.Int64 // transactions of both kinds of which something else is there than their ends tell
 	leakedThreads    atomic.Int64 // on the servers
 	leakedGoroutines atomic.Int64
 
@@ -73,7 +76,10 @@ func (f *tally) String() string {
 	count(&f.unprepared, "unprepared")
 	count(&f.transactions, "transactions under the guard")
 	count(&f.refused, "of them refused as lost")
-	count(&f.halves, "half or untold")
+	count(&f.runs, "transactions of Run, half of them without the guard")
+	count(&f.retries, "retries in them")
+	count(&f.ambiguous, "of them ambiguous")
+	count(&f.halves, "of both kinds half, repeated or untold")
 	count(&f.leakedThreads, "leaked threads")
 	count(&f.leakedGoroutines, "leaked goroutines")
 	if f.longest > 0 {
@@ -91,7 +97,7 @@ func (f *tally) String() string {
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if testing.Short() {
-		*checkouts, *transactions, *callers, *soak = 1000, 2000, 16, time.Second
+		*checkouts, *transactions, *runs, *callers, *soak = 1000, 2000, 600, 16, time.Second
 	}
 	_ = mysql.SetLogger(log.New(io.Discard, "", 0)) // it would log each fault
 	code := m.Run()

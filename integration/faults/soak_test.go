@@ -35,8 +35,8 @@ func TestSoak(t *testing.T) {
 		db.SetConnMaxLifetime(20 * time.Millisecond)
 		pools = append(pools, db)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), *soak)
-	defer cancel()
+	ctx, enough := context.WithCancel(t.Context())
+	defer enough()
 	var churning sync.WaitGroup
 	for range 8 {
 		churning.Go(func() {
@@ -54,6 +54,10 @@ func TestSoak(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		heap, goroutines = append(heap, float64(m.HeapAlloc)), append(goroutines, float64(runtime.NumGoroutine()))
 	}
+	for connectionsOf(t, admin)-before < 100 { // on a busy machine
+		time.Sleep(10 * time.Millisecond)
+	}
+	enough()
 	churning.Wait()
 	// The first quarter is left out, because some things are allocated only once. Medians,
 	// because a single sample includes whatever is in use at that moment.
@@ -71,9 +75,6 @@ func TestSoak(t *testing.T) {
 	}
 	wantNoThreads(t, admin)
 	opened := connectionsOf(t, admin) - before
-	if opened < 100 {
-		t.Errorf("only %d connections were opened", opened)
-	}
 	figures.soaked(fmt.Sprintf("soak of %v: %s connections, heap %s to %s, %.0f to %.0f goroutines", *soak, humanize.Comma(opened),
 		humanize.Bytes(uint64(earlyHeap)), humanize.Bytes(uint64(lateHeap)), earlyGoroutines, lateGoroutines))
 }

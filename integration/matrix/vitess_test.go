@@ -137,7 +137,7 @@ func vitessRaceCommand(t *testing.T, s *shards) {
 	command := buildCommand(t)
 	output, err := exec.CommandContext(t.Context(), command, "race", dsn).Output()
 	exit, failed := errors.AsType[*exec.ExitError](err)
-	if !failed || exit.ExitCode() != 2 || bytes.Count(exit.Stderr, []byte("\n")) != 1 || !bytes.Contains(exit.Stderr, []byte("vindex")) {
+	if !failed || exit.ExitCode() != 2 || bytes.Count(exit.Stderr, []byte("mysqlinit race: ")) != 1 || !bytes.Contains(exit.Stderr, []byte("vindex")) {
 		t.Errorf("sharded: %v, %s\n%s", err, exit.Stderr, output)
 	}
 	output, err = exec.CommandContext(t.Context(), command, "race", "-workers", "8", "-keys", "20", strings.TrimSuffix(dsn, "test")+"unsharded").CombinedOutput()

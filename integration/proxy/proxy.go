@@ -31,7 +31,7 @@ type Fault struct {
 	What
 	ToServer bool
 	After    int    // so many bytes
-	Text     string // or, if not "", before this text
+	Text     string // if not "", the bytes count from the beginning of this text
 }
 
 // at returns the fault's index in a chunk, or -1. The bytes before the chunk have been
@@ -41,7 +41,10 @@ func (f *Fault) at(passed int, chunk []byte) int {
 	case f == nil:
 		return -1
 	case f.Text != "":
-		return bytes.Index(chunk, []byte(f.Text))
+		if at := bytes.Index(chunk, []byte(f.Text)); at >= 0 {
+			return min(at+f.After, len(chunk))
+		}
+		return -1
 	case f.After < passed+len(chunk):
 		return f.After - passed
 	}

@@ -12,14 +12,14 @@ import (
 
 // This file says whose item a server refused, and what to do about it.
 
-// refused is the failure of a SET of which no form was taken. readOnly asks the
-// server whether it takes no writes.
-func (c *Config) refused(tried []attempt, readOnly func() bool) *Failure {
+// refused is the failure of a SET of which no form was taken. ask asks the server
+// what the cure depends on.
+func (c *Config) refused(tried []attempt, ask func() role) *Failure {
 	last := tried[len(tried)-1]
 	if c.culprit(last) == nil {
 		for _, a := range tried {
 			if a.failedAssertion() {
-				return c.statementFormat(a, refusedToSet(tried), readOnly())
+				return c.statementFormat(a, refusedToSet(tried), ask())
 			}
 		}
 	}
@@ -30,7 +30,7 @@ func (c *Config) refused(tried []attempt, readOnly func() bool) *Failure {
 	}
 	switch last.err.Number {
 	case errAccessDenied:
-		c.explainDenied(f, last)
+		c.explainDenied(f, last, ask)
 	case errParse, errUnknownColumn:
 		c.explainMisread(f, last)
 	case errAbortedConn:
@@ -115,11 +115,11 @@ func valueCure(v sysvar.Variable, number uint16) string {
 }
 
 // explainDenied handles a privilege that the account lacks.
-func (c *Config) explainDenied(f *Failure, a attempt) {
+func (c *Config) explainDenied(f *Failure, a attempt, ask func() role) {
 	switch {
 	case c.requiresRow():
 		f.Reason = "binlog=require-row, but this account is not allowed to set binlog_format"
-		f.Cure = grant(a.err.Message) + "; or use binlog=row, which does without if that is safe"
+		f.Cure = grant(a.err.Message, ask().account) + "; or use binlog=row, which does without if that is safe"
 		if len(c.Variables) > 0 {
 			f.Reason += " (or another variable of the DSN)"
 		}
@@ -206,19 +206,20 @@ func (c *Config) publicLiterals(f Form) []string {
 // statementFormat explains why the asked-for level would not work here. The
 // server's refusal to set the format, if there is one, says more than that of
 // the assertion.
-func (c *Config) statementFormat(asserted attempt, denied *attempt, readOnly bool) *Failure {
+func (c *Config) statementFormat(asserted attempt, denied *attempt, server role) *Failure {
 	shown, message, why := asserted, "", "binlog=assert never changes the session's format"
 	if denied != nil {
 		shown, message, why = *denied, denied.err.Message, "this account is not allowed to change the format for its session"
 	}
 	const (
-		logRows   = "set binlog_format = ROW (or MIXED) in the server's my.cnf"
+		logRows   = "SET GLOBAL binlog_format = 'ROW' on the server, and binlog_format = ROW (or MIXED) in its my.cnf"
 		keepLevel = "isolation=server in the DSN keeps the server's isolation level"
 		onlyReads = "binlog=server for a pool that only reads"
 	)
-	cures := []string{logRows, keepLevel, onlyReads, grant(message)}
-	if readOnly {
-		cures = []string{onlyReads + ", because this server is read-only", keepLevel, logRows, grant(message)}
+	lastResort := grant(message, server.account)
+	cures := []string{logRows, keepLevel, onlyReads, lastResort}
+	if server.readOnly {
+		cures = []string{onlyReads + ", because this server is read-only", keepLevel, logRows, lastResort}
 	}
 	for i := range cures {
 		cures[i] = fmt.Sprintf("(%d) %s", i+1, cures[i])
@@ -231,14 +232,16 @@ func (c *Config) statementFormat(asserted attempt, denied *attempt, readOnly boo
 	}
 }
 
-// grant names the smallest privilege that lets an account set binlog_format on
-// the server that gave this answer, and what else it allows. SUPER is never
-// proposed.
-func grant(message string) string {
-	const (
-		mariadb = "GRANT BINLOG ADMIN ON *.* TO this account (it can then purge binary logs as well)"
-		mysql8  = "GRANT SESSION_VARIABLES_ADMIN ON *.* TO this account (it can then switch sql_log_bin off as well)"
-	)
+// grant is the statement that gives an account the smallest privilege for setting
+// binlog_format on the server that gave this answer, and what else that allows.
+// SUPER is never proposed.
+func grant(message, account string) string {
+	to := " ON *.* TO " + sqltext.QuoteAccount(sqltext.OneLine(account))
+	if account == "" {
+		to = " ON *.* TO the account that SELECT CURRENT_USER() shows"
+	}
+	mariadb := "GRANT BINLOG ADMIN" + to + " (it can then purge binary logs as well)"
+	mysql8 := "GRANT SESSION_VARIABLES_ADMIN" + to + " (it can then switch sql_log_bin off as well)"
 	switch {
 	case strings.Contains(message, "BINLOG ADMIN"):
 		return mariadb

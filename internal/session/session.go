@@ -134,7 +134,7 @@ func (s *Session) sendSet(ctx context.Context, conn driver.Conn, p *Progress) (F
 		tried = append(tried, attempt{next.form, next.text, serverErr})
 		form := s.nextForm(tried)
 		if len(tried) == mostForms || slices.ContainsFunc(tried, func(a attempt) bool { return a.form == form }) {
-			failure := s.refused(tried, func() bool { return isReadOnly(ctx, conn) })
+			failure := s.refused(tried, func() role { return roleOf(ctx, conn) })
 			failure.Public = s.publicLiterals(next.form)
 			return next.form, failure
 		}
@@ -160,10 +160,20 @@ func (s *Session) firstStatement(conn driver.Conn) *statement {
 	return s.statement(form, s.Variables)
 }
 
-// isReadOnly reports whether a server says that it takes no writes.
-func isReadOnly(ctx context.Context, conn driver.Conn) bool {
-	row, err := driverconn.QueryRow(ctx, conn, "SELECT @@GLOBAL.read_only", 1)
-	return err == nil && row[0] != "0"
+// role is what the cure of a refusal depends on: what the server is for, and who
+// asked.
+type role struct {
+	readOnly bool
+	account  string // such as app@%; "" if the server does not say
+}
+
+// roleOf costs a round trip on a connection that is refused anyway.
+func roleOf(ctx context.Context, conn driver.Conn) role {
+	row, err := driverconn.QueryRow(ctx, conn, "SELECT @@GLOBAL.read_only, CURRENT_USER()", 2)
+	if err != nil {
+		return role{}
+	}
+	return role{readOnly: row[0] != "0", account: row[1]}
 }
 
 // learn keeps the SET that worked, and logs its form if that is news.

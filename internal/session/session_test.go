@@ -518,15 +518,19 @@ func TestThePrivilegeThatTheUsersVariableNeedsIsNamed(t *testing.T) {
 	}
 }
 
-func TestAReadOnlyServerIsToldToLeaveTheFormatAlone(t *testing.T) {
-	for readOnly, first := range map[string]string{"1": "(1) binlog=server", "0": "(1) set binlog_format"} {
+// The cure depends on the server, and its GRANT names the account.
+func TestTheCureOfStatementFormat(t *testing.T) {
+	for _, test := range []struct{ readOnly, account, first, grantee string }{
+		{"0", "app@%", "(1) SET GLOBAL binlog_format", "GRANT BINLOG ADMIN ON *.* TO 'app'@'%'"},
+		{"1", "o'neil@10.0.0.1", "(1) binlog=server", "TO 'o''neil'@'10.0.0.1'"},
+	} {
 		kind := mariadb1011
 		kind.statement = true
-		conn := &readBackConn{level: readOnly, columns: 1}
+		conn := &readBackConn{level: test.readOnly, second: test.account}
 		conn.answer = kind.as(false)
 		_, failure := testSession().Prepare(t.Context(), conn, new(session.Progress))
-		if text, _ := shown(failure); !strings.Contains(text, first) {
-			t.Errorf("read_only = %s: %s", readOnly, text)
+		if text, _ := shown(failure); !strings.Contains(text, test.first) || !strings.Contains(text, test.grantee) {
+			t.Errorf("%+v: %s", test, text)
 		}
 	}
 }
@@ -659,8 +663,8 @@ func TestPrepareAndExecIfTheExecerSkips(t *testing.T) {
 // readBackConn shows a session without a binlog format.
 type readBackConn struct {
 	scriptedConn
-	level   string
-	columns int // 0 means 2
+	level  string
+	second string // the second column, if a query has one
 }
 
 type oneRow struct {
@@ -683,10 +687,7 @@ func (c *readBackConn) QueryContext(_ context.Context, query string, _ []driver.
 	if err := c.answer(query); err != nil {
 		return nil, err
 	}
-	if c.columns == 1 {
-		return &oneRow{values: []driver.Value{[]byte(c.level)}}, nil
-	}
-	return &oneRow{values: []driver.Value{[]byte(c.level), ""}}, nil
+	return &oneRow{values: []driver.Value{[]byte(c.level), c.second}}, nil
 }
 
 func TestVerifyOnAServerWithoutBinlogFormat(t *testing.T) {

@@ -41,8 +41,15 @@ tag=$(git tag --points-at HEAD --list 'v[0-9]*' | head -n 1)
 last=$(git describe --tags --abbrev=0 --match 'v[0-9]*' HEAD${tag:+^} 2>/dev/null)
 
 say "CHANGELOG.md has an entry for this release"
-if [ -n "$tag" ] && ! grep -qF "## [${tag#v}]" CHANGELOG.md; then
-	fail "CHANGELOG.md has no section [${tag#v}] for the tag $tag"
+newest=$(sed -n 's/^## \[\(.*\)\].*/\1/p' CHANGELOG.md | head -n 1)
+version=${tag#v}
+version=${version:-$newest}
+if [ "$version" = Unreleased ]; then
+	echo "before the tag, give the entries under [Unreleased] a section with the version and the date"
+elif grep -qE "^## \[$version\] - [0-9]{4}-[0-9]{2}-[0-9]{2}$" CHANGELOG.md && grep -q "^\[$version\]: https://" CHANGELOG.md; then
+	echo "the tag is v$version"
+else
+	fail "CHANGELOG.md has no section '## [$version] - YYYY-MM-DD', or no link [$version]: at its end"
 fi
 awk -v last="## [${last#v}]" 'index($0, last) == 1 { exit } /^## / { section = 1 } section && /^- / { found = 1 } END { exit !found }' CHANGELOG.md ||
 	fail "CHANGELOG.md has no entry since ${last:-the beginning}: describe what a user would notice under [Unreleased]"

@@ -4,6 +4,20 @@
 
 package sqlc
 
+import (
+	"database/sql"
+	"time"
+)
+
 type Name struct {
 	Name string
+}
+
+type User struct {
+	ID        uint64
+	Email     string
+	Name      string
+	CreatedAt time.Time
+	UpdatedAt time.Time
+	DeletedAt sql.NullTime
 }

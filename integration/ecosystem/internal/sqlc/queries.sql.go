@@ -18,6 +18,20 @@ func (q *Queries) CreateName(ctx context.Context, name string) error {
 	return err
 }
 
+const createUser = `-- name: CreateUser :exec
+INSERT INTO users (email, name, created_at, updated_at) VALUES (?, ?, NOW(3), NOW(3))
+`
+
+type CreateUserParams struct {
+	Email string
+	Name  string
+}
+
+func (q *Queries) CreateUser(ctx context.Context, arg CreateUserParams) error {
+	_, err := q.db.ExecContext(ctx, createUser, arg.Email, arg.Name)
+	return err
+}
+
 const getName = `-- name: GetName :one
 SELECT name FROM names WHERE name = ?
 `
@@ -27,6 +41,42 @@ func (q *Queries) GetName(ctx context.Context, name string) (string, error) {
 	var name_2 string
 	err := row.Scan(&name_2)
 	return name_2, err
+}
+
+const getUser = `-- name: GetUser :one
+SELECT id, email, name, created_at, updated_at, deleted_at FROM users WHERE email = ? AND deleted_at IS NULL
+`
+
+func (q *Queries) GetUser(ctx context.Context, email string) (User, error) {
+	row := q.db.QueryRowContext(ctx, getUser, email)
+	var i User
+	err := row.Scan(
+		&i.ID,
+		&i.Email,
+		&i.Name,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+		&i.DeletedAt,
+	)
+	return i, err
+}
+
+const getUserShared = `-- name: GetUserShared :one
+SELECT id, email, name, created_at, updated_at, deleted_at FROM users WHERE email = ? AND deleted_at IS NULL LOCK IN SHARE MODE
+`
+
+func (q *Queries) GetUserShared(ctx context.Context, email string) (User, error) {
+	row := q.db.QueryRowContext(ctx, getUserShared, email)
+	var i User
+	err := row.Scan(
+		&i.ID,
+		&i.Email,
+		&i.Name,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+		&i.DeletedAt,
+	)
+	return i, err
 }
 
 const mariaDBSession = `-- name: MariaDBSession :one
@@ -49,4 +99,18 @@ func (q *Queries) MySQLSession(ctx context.Context) (string, error) {
 	var concat_ws string
 	err := row.Scan(&concat_ws)
 	return concat_ws, err
+}
+
+const renameUser = `-- name: RenameUser :exec
+UPDATE users SET name = ?, updated_at = NOW(3) WHERE id = ?
+`
+
+type RenameUserParams struct {
+	Name string
+	ID   uint64
+}
+
+func (q *Queries) RenameUser(ctx context.Context, arg RenameUserParams) error {
+	_, err := q.db.ExecContext(ctx, renameUser, arg.Name, arg.ID)
+	return err
 }
