@@ -25,7 +25,7 @@ test: server mysql ## Run all tests with the race detector on throwaway servers,
 test-long: server mysql ## Run all tests in full (5 minutes)
 	$(call test-all)
 
-matrix: vtcombo ## Run the conformance suite and failovers on ten deployments, and write docs/servers.md (3 minutes; the first run downloads 0.6 GB and compiles Vitess)
+matrix: vitess ## Run the conformance suite and failovers on ten deployments, and write docs/servers.md (4 minutes; the first run downloads 0.7 GB and compiles Vitess)
 	cd integration/servers && $(GO) test $(RACE) -tags=matrix -count=1 -timeout=10m
 	cd integration/failover && $(GO) test $(RACE) -tags=matrix -count=1 -timeout=10m
 	cd integration/matrix && $(GO) test $(RACE) -tags=matrix -count=1 -timeout=20m -update ../../docs/servers.md
@@ -90,7 +90,7 @@ ent: # Generate the ent client that make ecosystem tests
 mysql: # Fetch a MySQL server for the tests if none is found
 	@[ -n "$$MYSQLINIT_TEST_DSN" ] && [ -z "$$CI" ] || sh internal/testserver/fetch.sh mysql || echo "going on without MySQL"
 
-vtcombo: # Compile Vitess unless it is compiled already, and show the progress
-	@sh internal/testserver/fetch.sh vtcombo || echo "trying without"
+vitess: # Compile Vitess unless it is compiled already, and show the progress
+	@sh internal/testserver/fetch.sh vitess || echo "trying without"
 
-.PHONY: help demo test test-long matrix faults ecosystem lint fuzz bench bench-quick bench-getorcreate pictures vulncheck release-check server ent mysql vtcombo
+.PHONY: help demo test test-long matrix faults ecosystem lint fuzz bench bench-quick bench-getorcreate pictures vulncheck release-check server ent mysql vitess
