@@ -15,6 +15,15 @@ type Target struct {
 	Replica string   // a DSN like App, for a read-only replica
 	Private bool     // nobody else uses the server, so checks can change global variables and create procedures
 	Want    *Facts   // the expected answers; nil accepts any
+
+	Unsharded *Unsharded // if the database in Root is a sharded keyspace of Vitess
+}
+
+// Unsharded is a keyspace of Vitess in which every table works. In a sharded one, only
+// those in its schema do.
+type Unsharded struct {
+	Root   string // a DSN like Target's, through vtgate
+	Direct string // the same database on its own server
 }
 
 // Result is the outcome of one check, in a few words for a table.

@@ -110,3 +110,15 @@ func wantInitError(t *testing.T, err error, want uint16, texts ...string) {
 		}
 	}
 }
+
+// anyTable returns the DSN of a database in which every table works, and one for sessions
+// that are not the ones under test. Both are "" if there is no such database.
+func (s *suite) anyTable() (dsn, direct string) {
+	switch {
+	case s.Unsharded != nil:
+		return s.Unsharded.Root, s.Unsharded.Direct
+	case s.facts.FormatIgnored: // vtgate knows only the tables in its schema
+		return "", ""
+	}
+	return s.Root, s.Root
+}

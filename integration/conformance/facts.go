@@ -8,16 +8,17 @@ import (
 
 // Server errors that the checks distinguish.
 const (
-	errRecordChanged   = 1020
-	errDuplicateEntry  = 1062
-	errUnknownVariable = 1193
-	errLockWaitTimeout = 1205
-	errDeadlock        = 1213
-	errAccessDenied    = 1227
-	errWrongValue      = 1231
-	errReadOnlyOption  = 1290
-	errNoRowLog        = 1665
-	errGroupConflict   = 3101
+	errRecordChanged    = 1020
+	errDuplicateEntry   = 1062
+	errUnknownVariable  = 1193
+	errLockWaitTimeout  = 1205
+	errDeadlock         = 1213
+	errAccessDenied     = 1227
+	errWrongValue       = 1231
+	errReadOnlyOption   = 1290
+	errQueryInterrupted = 1317
+	errNoRowLog         = 1665
+	errGroupConflict    = 3101
 )
 
 // Facts describe a server by its answers to the plain driver, as far as servers differ.

@@ -23,12 +23,22 @@ const (
 	lost     fate = true
 )
 
+// place is where a hazard can be met.
+type place byte
+
+const (
+	anywhere place = iota
+	onVitess
+	notOnVitess
+)
+
 // hazard is a way to lose a transaction, or to lose no more than a statement of it.
 type hazard struct {
 	name  string
 	level sql.IsolationLevel
-	fate  fate                  // unless the statement's error says otherwise
-	batch bool                  // it sends several statements at once, which the Router refuses
+	fate  fate // unless the statement's error says otherwise
+	batch bool // it sends several statements at once, which the Router refuses
+	on    place
 	meet  func(v *victim) error // returns the error that the program swallows
 }
 
@@ -45,7 +55,7 @@ type victim struct {
 	tx        *sql.Tx
 	txCtx     context.Context // the context of BeginTx
 	endTx     context.CancelFunc
-	session   string  // its CONNECTION_ID()
+	session   string  // its CONNECTION_ID(), on Vitess that of the tablet
 	plain     *sql.DB // other sessions
 	atTimeout fate    // what a lock wait that times out does to it
 	table     string  // a logTable, in which only this victim touches rows one and two
@@ -211,7 +221,11 @@ var hazards = []hazard{
 		}
 		return v.kill("KILL")
 	}},
-	{name: "wait_timeout", fate: lost, meet: func(v *victim) error {
+	{name: "a time limit of vtgate", on: onVitess, fate: lost, meet: func(v *victim) error {
+		return v.query("SELECT /*vt+ QUERY_TIMEOUT_MS=50 */ SLEEP(5) FROM " + v.table + " LIMIT 1")
+	}},
+	// vtgate ignores the SET.
+	{name: "wait_timeout", on: notOnVitess, fate: lost, meet: func(v *victim) error {
 		if err := v.exec("SET wait_timeout = 1"); err != nil {
 			return err
 		}
@@ -279,12 +293,13 @@ func exec(ctx context.Context, tx *sql.Tx, text string) error {
 // guardTellsAll has transactions meet each hazard, swallow its error, and go on in each
 // way. If COMMIT succeeds, all of a transaction's rows must be there; if not, none of them.
 func (s *suite) guardTellsAll(t *testing.T) string {
-	if !s.Private || s.facts.FormatIgnored { // vtgate knows only the tables in its schema
+	dsn, direct := s.anyTable()
+	if !s.Private || dsn == "" {
 		return notHere
 	}
-	plain := openPlain(t, s.Root)
+	plain := openPlain(t, direct)
 	name := table(t, plain, "hazards", logColumns)
-	guarded := open(t, s.Root, "guard=true&multiStatements=true")
+	guarded := open(t, dsn, "guard=true&multiStatements=true")
 	touch := "UPDATE " + name + " SET entry = CONCAT(entry, '+') WHERE id = x"
 	drop := []string{"DROP FUNCTION IF EXISTS mysqlinit_touch", "DROP PROCEDURE IF EXISTS mysqlinit_touch"}
 	testserver.Exec(t, plain, drop...)
@@ -302,6 +317,11 @@ func (s *suite) guardTellsAll(t *testing.T) string {
 	}
 	_, batchRefused := guarded.ExecContext(t.Context(), "DO 1; DO 2")
 
+	elsewhere := onVitess
+	if s.Unsharded != nil {
+		elsewhere = notOnVitess
+	}
+
 	const atOnce = 8 // some hazards take seconds
 	var mu sync.Mutex
 	var wrong, runs int
@@ -309,7 +329,7 @@ func (s *suite) guardTellsAll(t *testing.T) string {
 	var all sync.WaitGroup
 	for i, h := range hazards {
 		for j, next := range goOns {
-			if testing.Short() && j != i%len(goOns) || h.batch && batchRefused != nil {
+			if testing.Short() && j != i%len(goOns) || h.batch && batchRefused != nil || h.on == elsewhere {
 				continue
 			}
 			places <- struct{}{}
@@ -367,6 +387,10 @@ func (s *suite) meet(t *testing.T, guarded *sql.DB, v victim, h hazard, next goO
 		h.fate = lost
 	case errLockWaitTimeout:
 		h.fate = v.atTimeout
+	case errQueryInterrupted:
+		if s.Unsharded != nil { // the tablet closes its connection
+			h.fate = lost
+		}
 	}
 	if errors.Is(swallowed, mysqlinit.ErrTransactionLost) {
 		return fmt.Sprint("the statement that failed gets ", swallowed)

@@ -14,6 +14,12 @@ func (d *Deployment) Target() conformance.Target {
 		Root: d.DSN(testserver.Root, ""), App: d.DSN(testserver.App, ""),
 		Private: true, Want: &d.Facts,
 	}
+	if len(d.Shards) > 0 {
+		t.Unsharded = &conformance.Unsharded{
+			Root:   testserver.Root + "@tcp(" + d.Addr + ")/unsharded",
+			Direct: testserver.Root + "@tcp(" + d.Shards[0].Addr + ")/vt_unsharded",
+		}
+	}
 	for i, n := range d.Nodes {
 		switch {
 		case i == 0:

@@ -30,8 +30,10 @@ const (
 // got it, whatever the server's status flags say.
 func Ends(err *mysql.MySQLError) bool {
 	switch err.Number {
-	case errQueryInterrupted, errQueryTimeout:
-		return FromVitess(err) // its tablet has closed the connection to the shard
+	case errQueryInterrupted: // its tablet has closed the connection to the shard
+		return FromVitess(err)
+	case errQueryTimeout: // so it has at its own time limit, but not at the server's
+		return FromVitess(err) && !timeOfServer(err)
 	}
 	return Conflict(err) || ShardLost(err)
 }
@@ -56,6 +58,13 @@ func ShardLost(err *mysql.MySQLError) bool {
 	}
 	unavailable := err.Number == errUnknown && strings.Contains(err.Message, "code = Unavailable") // of gRPC
 	return unavailable || err.Number == errServerGone || err.Number == errServerLost || shardGone(err)
+}
+
+// timeOfServer reports whether a statement took too long for a shard's server. The tablet
+// puts the number after the server's text. In its own error the number comes first.
+func timeOfServer(err *mysql.MySQLError) bool {
+	text, _, _ := strings.Cut(err.Message, " (errno ")
+	return strings.HasSuffix(text, " maximum statement execution time exceeded")
 }
 
 // shardGone reports whether vtgate could not reach a shard in a transaction. Unless the
