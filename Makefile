@@ -16,6 +16,7 @@ define test-all
 	$(GO) test $(RACE) -shuffle=on -count=1 $(1) ./...
 	cd integration && $(GO) test $(RACE) -shuffle=on -count=1 $(1) $$($(GO) list ./... | grep -v /ecosystem)
 	cd examples/signup && $(GO) test $(RACE) -shuffle=on -count=1 $(1) ./...
+	cd bench && $(GO) test $(RACE) -shuffle=on -count=1 $(1) ./internal/...
 endef
 
 test: server mysql ## Run all tests with the race detector on throwaway servers, slow tests in their short form (2 minutes)
@@ -24,7 +25,7 @@ test: server mysql ## Run all tests with the race detector on throwaway servers,
 test-long: server mysql ## Run all tests in full (5 minutes)
 	$(call test-all)
 
-matrix: vtcombo ## Run the conformance suite and failovers on ten deployments, and write docs/servers.md (3 minutes; the first run downloads 0.6 GB and compiles Vitess)
+matrix: vitess ## Run the conformance suite and failovers on ten deployments, and write docs/servers.md (4 minutes; the first run downloads 0.7 GB and compiles Vitess)
 	cd integration/servers && $(GO) test $(RACE) -tags=matrix -count=1 -timeout=10m
 	cd integration/failover && $(GO) test $(RACE) -tags=matrix -count=1 -timeout=10m
 	cd integration/matrix && $(GO) test $(RACE) -tags=matrix -count=1 -timeout=20m -update ../../docs/servers.md
@@ -59,13 +60,14 @@ fuzz: server ## Fuzz DSNs, isolation names, error texts, the guard's recogniser 
 	@for target in .:FuzzDSN .:FuzzDSNHidesPassword .:FuzzIsolationName .:FuzzInitErrorHidesLiterals .:FuzzInitErrorHidesSecretVariables .:FuzzGuardMissesNothing ./internal/sqltext:FuzzEffectOf; do \
 		$(GO) test -run='^$$' -fuzz="^$${target#*:}\$$" -fuzztime=60s -fuzzminimizetime=100x "$${target%:*}" || exit 1; done
 
+# To change its texts or plots without measuring again, run ./performance with -save FILE once, then with -from FILE.
 bench: server mysql ## Measure everything in docs/performance.md and write it (10 minutes; the machine should be idle)
 	cd bench && $(GO) run ./performance -update ../docs/performance.md
 
 bench-quick: server ## Measure the same roughly, on MariaDB alone, and print it (less than a minute)
 	@cd bench && $(GO) run ./performance -quick
 
-bench-getorcreate: server mysql ## Compare ways to get or create a row, and write docs/get-or-create.md (4 minutes)
+bench-getorcreate: server mysql ## Compare ways to get or create a row, and write docs/get-or-create.md (9 minutes)
 	cd bench && $(GO) run ./getorcreate -update ../docs/get-or-create.md
 
 pictures: server ## Draw docs/check.svg and docs/race.svg from what the commands print
@@ -88,7 +90,7 @@ ent: # Generate the ent client that make ecosystem tests
 mysql: # Fetch a MySQL server for the tests if none is found
 	@[ -n "$$MYSQLINIT_TEST_DSN" ] && [ -z "$$CI" ] || sh internal/testserver/fetch.sh mysql || echo "going on without MySQL"
 
-vtcombo: # Compile Vitess unless it is compiled already, and show the progress
-	@sh internal/testserver/fetch.sh vtcombo || echo "trying without"
+vitess: # Compile Vitess unless it is compiled already, and show the progress
+	@sh internal/testserver/fetch.sh vitess || echo "trying without"
 
-.PHONY: help demo test test-long matrix faults ecosystem lint fuzz bench bench-quick bench-getorcreate pictures vulncheck release-check server ent mysql vtcombo
+.PHONY: help demo test test-long matrix faults ecosystem lint fuzz bench bench-quick bench-getorcreate pictures vulncheck release-check server ent mysql vitess

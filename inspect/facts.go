@@ -43,7 +43,7 @@ type vitess struct {
 	inOneShard bool     // the database names a shard, such as "app:-80"
 }
 
-// shard is the isolation level and the binlog format on one shard.
+// shard is the isolation level, the binlog format and log_bin on one shard.
 type shard struct {
 	name            string // such as "app/-80"
 	session, global map[string]string

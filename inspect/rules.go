@@ -53,6 +53,7 @@ var rules = []rule{
 	{"vitess", managedDocs, "", vitessAnswers},
 	{"vitess-settings-off", vitessDocs + "reference/programs/vtgate/", "", vitessSettingsOff},
 	{"vitess-shards-differ", managedDocs, "", vitessShardsDiffer},
+	{"vitess-statement", managedDocs, "", vitessStatement},
 	{"vitess-transaction-mode", vitessDocs + "reference/features/distributed-transaction/", "", vitessTransactionMode},
 	{"vitess-shard-target", vitessDocs + "reference/query-serving/reserved-conn/", "", vitessShardTarget},
 	{"vitess-unique-key", vitessDocs + "reference/features/vindexes/", "", vitessLooseKeys},

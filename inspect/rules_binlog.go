@@ -21,6 +21,9 @@ func binlogStatement(f *facts) *Finding {
 	if thisSession && len(f.member) > 0 {
 		return nil // groupReplicationFormat reports it
 	}
+	if f.vitess != nil && len(f.vitess.shards) > 0 {
+		return nil // vitessStatement reports it
+	}
 	finding := &Finding{
 		Severity: Info,
 		What:     "new sessions log in STATEMENT format, but this session does not",

@@ -90,6 +90,11 @@ func TestRules(t *testing.T) {
 			change(f)
 		}
 	}
+	onShard := func(i int, format, logBin string) func(*facts) {
+		return onVitess(func(f *facts) {
+			f.vitess.shards[i].session["binlog_format"], f.vitess.shards[i].global["log_bin"] = format, logBin
+		})
+	}
 	galera := func(cluster, state, ready string) func(*facts) {
 		return all(mariaDB, set("wsrep_on", "ON"), set("wsrep_sync_wait", "1"), func(f *facts) {
 			f.galera = map[string]string{"wsrep_cluster_status": cluster, "wsrep_local_state_comment": state, "wsrep_ready": ready}
@@ -175,6 +180,14 @@ func TestRules(t *testing.T) {
 			f.vitess.shards[0].global, f.vitess.shards[1].session = levelOf("READ-COMMITTED"), levelOf("REPEATABLE-READ")
 		}), want: "vitess-shards-differ error", text: "app/-80 READ-COMMITTED, app/80- REPEATABLE-READ"},
 		{name: "Vitess, servers differ", change: onVitess(func(f *facts) { f.vitess.shards[0].global = levelOf("READ-COMMITTED") }), want: "vitess-shards-differ warning", text: "SERIALIZABLE"},
+		{name: "Vitess, STATEMENT on a shard", change: onShard(1, "STATEMENT", "ON"), want: "vitess-statement error", absent: "binlog-statement", text: "format: app/80-"},
+		{name: "Vitess, STATEMENT on the first shard", change: all(set("binlog_format", "STATEMENT"), onShard(0, "STATEMENT", "ON")), want: "vitess-statement error", absent: "binlog-statement", text: "format: app/-80"},
+		{name: "Vitess, STATEMENT, log off", change: onShard(1, "STATEMENT", "OFF"), absent: "vitess-statement"},
+		{name: "Vitess, MIXED", change: onShard(1, "MIXED", "ON"), absent: "vitess-statement"},
+		{name: "Vitess, STATEMENT, REPEATABLE READ", change: all(onShard(1, "STATEMENT", "ON"), func(f *facts) {
+			f.vitess.shards[1].session["transaction_isolation"] = "REPEATABLE-READ"
+		}), want: "vitess-statement info"},
+		{name: "Vitess, STATEMENT, binlog=server", change: all(onShard(1, "STATEMENT", "ON"), func(f *facts) { f.cfg.Params = map[string]string{"binlog": "server"} }), want: "vitess-statement info"},
 		{name: "Vitess, multi", change: onVitess(func(f *facts) { f.vitess.mode = "MULTI" }), want: "vitess-transaction-mode info", text: "'single'"},
 		{name: "Vitess, multi, one shard", change: onVitess(func(f *facts) { f.vitess.mode, f.vitess.shards = "MULTI", f.vitess.shards[:1] }), absent: "vitess-transaction-mode"},
 		{name: "Vitess, single", change: onVitess(func(f *facts) { f.vitess.mode = "SINGLE" }), absent: "vitess-transaction-mode"},

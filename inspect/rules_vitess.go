@@ -2,6 +2,8 @@ package inspect
 
 import (
 	"slices"
+
+	"github.com/mysqlinit/mysqlinit/internal/sysvar"
 )
 
 // This file has the rules about Vitess. docs/managed.md has what was seen on it.
@@ -65,6 +67,35 @@ func (f *facts) levelsByShard(variables func(shard) map[string]string) (text str
 		all = append(all, s.name+" "+level)
 	}
 	return firstNames(all), len(slices.Compact(levels)) > 1
+}
+
+// vitessStatement stands for binlogStatement, which knows of one server, and whose
+// cures in the client do not work here.
+func vitessStatement(f *facts) *Finding {
+	if f.vitess == nil {
+		return nil
+	}
+	var names []string
+	severity := Info
+	for _, s := range f.vitess.shards {
+		if s.session[sysvar.BinlogFormat] != "STATEMENT" || !isOn(s.global["log_bin"]) {
+			continue
+		}
+		names = append(names, s.name)
+		if needsRowLog(s.session) && !f.leavesFormat() {
+			severity = Error
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return &Finding{
+		Severity: severity,
+		What:     "these shards' servers log in STATEMENT format: " + firstNames(names),
+		Why: "InnoDB refuses every write of a READ COMMITTED transaction there (error 1665); vtgate ignores a SET of binlog_format, " +
+			"and binlog=assert and verify see one shard only",
+		Cure: "set binlog_format = ROW in the my.cnf of all shards' servers; until then isolation=server in the DSN, or binlog=server for a pool that only reads",
+	}
 }
 
 func vitessTransactionMode(f *facts) *Finding {

@@ -100,7 +100,7 @@ func readShard(ctx context.Context, conn *sql.Conn, target string) (s shard, err
 	if _, err := conn.ExecContext(ctx, "USE "+sqltext.QuoteName(target)); err != nil {
 		return s, err
 	}
-	const which = " VARIABLES WHERE Variable_name IN ('" + sysvar.TransactionIsolation + "', '" + sysvar.TxIsolation + "', '" + sysvar.BinlogFormat + "')"
+	const which = " VARIABLES WHERE Variable_name IN ('" + sysvar.TransactionIsolation + "', '" + sysvar.TxIsolation + "', '" + sysvar.BinlogFormat + "', 'log_bin')"
 	if s.session, err = valuesByName(ctx, conn, "SHOW SESSION"+which); err != nil {
 		return s, err
 	}

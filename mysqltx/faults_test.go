@@ -25,15 +25,79 @@ import (
 // vtgate commits on one shard after the other. Its error to COMMIT is one shard's.
 func TestCommitBehindVtgate(t *testing.T) {
 	d := onMariaDB(t)
-	for _, answer := range []uint16{1205, 1290, 1213} {
-		db := startCutter(t, d, cut{statement: "COMMIT", times: 1, answer: answer, message: "target: ks.80-.primary: vttablet: made up"}).open(t, "")
-		calls := 0
-		err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
-			calls++
-			return write(ctx, tx, "entry")
+	const target, gone = "target: ks.80-.primary: vttablet: made up", "VT15001: transaction error, issue ROLLBACK and retry the transaction: made up"
+	for _, test := range []struct {
+		answer  uint16
+		message string
+	}{{1205, target}, {1290, target}, {1213, target}, {2013, target}, {1105, gone}} {
+		for name, opts := range map[string][]mysqltx.Option{"": nil, "WithRetryIf": {mysqltx.WithRetryIf(func(error) bool { return true })}} {
+			db := startCutter(t, d, cut{statement: "COMMIT", times: 1, answer: test.answer, message: test.message}).open(t, "")
+			calls := 0
+			err := mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+				calls++
+				return write(ctx, tx, "entry")
+			}, opts...)
+			if _, ambiguous := errors.AsType[*mysqltx.AmbiguousCommitError](err); calls != 1 || !ambiguous {
+				t.Errorf("%s %d %s: %d calls, %v", name, test.answer, test.message, calls, err)
+			}
+		}
+	}
+}
+
+// The shard's server can go on with an INSERT after vtgate has lost the shard.
+func TestCreateBehindVtgate(t *testing.T) {
+	d := onMariaDB(t)
+	for _, test := range []struct {
+		answer    uint16
+		message   string
+		ambiguous bool
+	}{
+		{2013, "target: ks.80-.primary: vttablet: rpc error: code = Canceled desc = EOF", true},
+		{1105, "target: ks.80-.primary: vttablet: rpc error: code = Unavailable desc = error reading from server: EOF", true},
+		{1105, "target: ks.80-.primary: vttablet: rpc error: code = InvalidArgument desc = made up", false},
+	} {
+		db := startCutter(t, d, cut{statement: "INSERT", times: 1, answer: test.answer, message: test.message}).open(t, "")
+		_, _, err := mysqltx.GetOrCreate(t.Context(), db, getNothing, func(ctx context.Context, q mysqltx.Querier) (int64, error) {
+			return 0, write(ctx, q, "entry")
 		})
-		if _, ambiguous := errors.AsType[*mysqltx.AmbiguousCommitError](err); calls != 1 || !ambiguous {
-			t.Errorf("%d: %d calls, %v", answer, calls, err)
+		if _, ambiguous := errors.AsType[*mysqltx.AmbiguousCommitError](err); ambiguous != test.ambiguous || err == nil {
+			t.Errorf("%d %s: %v", test.answer, test.message, err)
+		}
+	}
+}
+
+// If a shard is lost before COMMIT, nothing is committed there, and nothing has to be on the
+// other shards.
+func TestShardLost(t *testing.T) {
+	d := onMariaDB(t)
+	for _, lost := range []cut{
+		{answer: 1105, message: "VT15001: transaction error, issue ROLLBACK and retry the transaction: made up"},
+		{answer: 2013, message: "target: ks.80-.primary: vttablet: made up"},
+		{answer: 1105, message: "target: ks.80-.primary: vttablet: rpc error: code = Unavailable desc = made up"},
+	} {
+		lost.statement, lost.times = "INSERT", 1
+		for _, swallowed := range []bool{false, true} {
+			c := startCutter(t, d, lost)
+			db, err := mysqlinit.Open(d.dsn(testserver.Root, c.addr, "guard=true&interpolateParams=true"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = db.Close() }()
+			calls := 0
+			err = mysqltx.Run(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+				calls++
+				err := write(ctx, tx, "entry")
+				if swallowed {
+					return nil
+				}
+				return err
+			})
+			switch {
+			case swallowed && (calls != 1 || !errors.Is(err, mysqltx.ErrTransactionLost)):
+				t.Errorf("%d, swallowed: %d calls, %v, want one and ErrTransactionLost", lost.answer, calls, err)
+			case !swallowed && (calls != 2 || err != nil):
+				t.Errorf("%d: %d calls, %v, want two and no error", lost.answer, calls, err)
+			}
 		}
 	}
 }

@@ -84,10 +84,10 @@ func mayEndTransaction(err error) bool {
 	return hasNumber(err, errLockWaitTimeout, errRecordChanged) || hasServerError(err, txlost.Ends)
 }
 
-// connectionLost reports whether err says that a connection was lost, or that the
-// server ended it.
+// connectionLost reports whether err says that a connection was lost, be it one behind
+// vtgate, or that the server ended it.
 func connectionLost(err error) bool {
-	return hasNumber(err, errShutdown, errConnectionKilled, errSessionKilled, errIdleTooLong) ||
+	return hasNumber(err, errShutdown, errConnectionKilled, errSessionKilled, errIdleTooLong) || hasServerError(err, txlost.ShardLost) ||
 		errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn)
 }
 

@@ -158,8 +158,8 @@ func WithDuplicateIf(duplicate func(error) bool) Option {
 // WithRetryIf adds errors to those that are retried, such as the conflicts of other
 // engines: the function also runs again if retry returns true for its error. If the
 // server answers COMMIT with an error for which retry returns true, Run takes it to mean
-// that the transaction was rolled back. retry isn't called with an
-// [AmbiguousCommitError] or [ErrTransactionLost].
+// that the transaction was rolled back, except from vtgate, whose error is that of one
+// shard. retry isn't called with an [AmbiguousCommitError] or [ErrTransactionLost].
 func WithRetryIf(retry func(error) bool) Option {
 	return func(s *settings) error {
 		s.retryIf = retry

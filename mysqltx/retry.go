@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+
+	"github.com/mysqlinit/mysqlinit/internal/txlost"
 )
 
 // The waits between attempts are random: up to twice an interval that begins at
@@ -104,7 +106,7 @@ func (s *settings) judge(err error) verdict {
 	switch {
 	case isFinal(err), isAmbiguous(err):
 		return notAgain
-	case hasServerError(err, mayRunAgain), s.retryIf != nil && s.retryIf(err):
+	case hasServerError(err, mayRunAgain), hasServerError(err, txlost.ShardLost), s.retryIf != nil && s.retryIf(err):
 		return always
 	case connectionLost(err), brokenInWriting(err):
 		return ifLost
@@ -118,7 +120,7 @@ func (s *settings) judgeCommit(err error) (verdict, error) {
 	switch {
 	case rolledBack(err) && s.judge(err) == notAgain:
 		return notAgain, err
-	case rolledBack(err), answered(err) && s.retryIf != nil && s.retryIf(err):
+	case rolledBack(err), answered(err) && !hasServerError(err, txlost.FromVitess) && s.retryIf != nil && s.retryIf(err):
 		return always, err
 	case s.idempotent:
 		return always, &AmbiguousCommitError{Err: err}

@@ -11,11 +11,11 @@ import (
 // returns an error or panics.
 //
 // If the server rolled the transaction back for the sake of another one, or the
-// connection was lost before COMMIT, Run runs fn again, up to [WithAttempts] times in
-// all. Before each retry it waits for a random time that grows, and it takes a new
-// connection. After error 1205, a lock wait timeout, it retries only once, and after
-// lost connections twice. So fn must be safe to run several times: what it does
-// outside the database isn't undone.
+// connection was lost before COMMIT (or vtgate lost a shard), Run runs fn again, up to
+// [WithAttempts] times in all. Before each retry it waits for a random time that grows,
+// and it takes a new connection. After error 1205, a lock wait timeout, it retries only
+// once, and after lost connections twice. So fn must be safe to run several times: what
+// it does outside the database isn't undone.
 //
 // fn uses tx from one goroutine at a time, and passes its ctx to whatever it calls. With
 // errgroup and its like, let the goroutines of a group not share tx: a call that fails

@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"math/rand/v2"
 	"os"
 	"os/signal"
 	"runtime"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/mysqlinit/mysqlinit"
+	"github.com/mysqlinit/mysqlinit/bench/internal/stats"
 	"github.com/mysqlinit/mysqlinit/internal/document"
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
@@ -35,19 +37,29 @@ var loads = []load{
 	{"transaction", "each call inserts a row in its own transaction", transactions, func(m, r, w, i int) string { return fmt.Sprintf("tx-%d-%d-%d-%d", m, r, w, i) }},
 }
 
+// turns is how often methods are measured in turns, and how many calls a turn has.
+type turns struct{ rounds, calls int }
+
+// effort is how much is measured.
+type effort struct{ tables, targets turns }
+
 var workerCounts = []int{1, 4, 16, 64}
 
 func main() {
 	log.SetFlags(0)
 	page := flag.String("update", "", "write the tables into this document, between its marks, instead of printing them")
-	rounds := flag.Int("rounds", 7, "how many times each way is measured, in turns; the figures are medians")
-	batch := flag.Int("batch", 640, "calls per measurement")
+	e := effort{
+		tables:  turns{rounds: 7, calls: 640},
+		targets: turns{rounds: 100, calls: 320}, // short ones, because a slow moment then affects both of a round
+	}
+	flag.IntVar(&e.tables.rounds, "rounds", e.tables.rounds, "how many times each way is measured for the tables, in turns")
+	flag.IntVar(&e.targets.rounds, "pairs", e.targets.rounds, "how many times each way of a target is measured, in turns with what it is compared with")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	var out strings.Builder
 	for _, isMySQL := range []bool{false, true} {
-		if err := measureServer(ctx, &out, isMySQL, *rounds, *batch); err != nil {
+		if err := measureServer(ctx, &out, isMySQL, e); err != nil {
 			log.Fatal(err)
 		}
 	}
@@ -60,7 +72,7 @@ func main() {
 	}
 }
 
-func measureServer(ctx context.Context, out *strings.Builder, isMySQL bool, rounds, batch int) error {
+func measureServer(ctx context.Context, out *strings.Builder, isMySQL bool, e effort) error {
 	s, err := testserver.Start(ctx, testserver.Config{MySQL: isMySQL, Binlog: "ROW"})
 	if err != nil {
 		return err
@@ -77,7 +89,7 @@ func measureServer(ctx context.Context, out *strings.Builder, isMySQL bool, roun
 		*pool = db
 	}
 	db := p.plain
-	b := bench{ctx: ctx, pools: p, rounds: rounds, batch: batch}
+	b := bench{ctx: ctx, pools: p}
 	if _, err := db.ExecContext(ctx, "CREATE TABLE bench (id BIGINT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(60) NOT NULL UNIQUE)"); err != nil {
 		return err
 	}
@@ -91,8 +103,11 @@ func measureServer(ctx context.Context, out *strings.Builder, isMySQL bool, roun
 		return err
 	}
 	fmt.Fprintf(out, "### %s\n\n%d CPUs, %s/%s, %s, server and client on one machine, binary log on. %d rounds of %d calls for each figure, in turns; medians.\n\n",
-		serverName(version), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), rounds, batch)
-	return b.tables(out)
+		serverName(version), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), e.tables.rounds, e.tables.calls)
+	if err := b.tables(out, e.tables); err != nil {
+		return err
+	}
+	return b.targets(out, e.targets)
 }
 
 func serverName(version string) string {
@@ -103,41 +118,23 @@ func serverName(version string) string {
 }
 
 type bench struct {
-	ctx           context.Context
-	pools         pools
-	rounds, batch int
-	round         int // of the whole run: keys contain it, so no key is used twice
+	ctx   context.Context
+	pools pools
+	round int // of the whole run: keys contain it, so no key is used twice
 }
 
-func (b *bench) tables(out *strings.Builder) error {
+func (b *bench) tables(out *strings.Builder, t turns) error {
 	for _, l := range loads {
-		fmt.Fprintf(out, "**%s**: %s. Calls a second.\n\n| |statements a call|", strings.ToUpper(l.name[:1])+l.name[1:], l.what)
-		for _, workers := range workerCounts {
-			noun := "workers"
-			if workers == 1 {
-				noun = "worker"
-			}
-			fmt.Fprintf(out, "%d %s|", workers, noun)
+		fmt.Fprintf(out, "**%s**: %s. Calls a second.\n\n| |statements a call|%s|\n|---|--:|%s\n",
+			strings.ToUpper(l.name[:1])+l.name[1:], l.what, workerColumns(), strings.Repeat("--:|", len(workerCounts)))
+		all, err := b.compareAll(l, l.methods, t)
+		if err != nil {
+			return err
 		}
-		fmt.Fprintf(out, "\n|---|--:|%s\n", strings.Repeat("--:|", len(workerCounts)))
-		rates := make([][]float64, len(l.methods)) // by method and number of workers
-		statements := make([]float64, len(l.methods))
-		for _, workers := range workerCounts {
-			medians, sent, err := b.compare(l, workers)
-			if err != nil {
-				return err
-			}
-			for m := range l.methods {
-				rates[m] = append(rates[m], medians[m])
-				if workers == 1 {
-					statements[m] = sent[m]
-				}
-			}
-		}
-		for m := range l.methods {
-			fmt.Fprintf(out, "|%s|%.1f|", l.methods[m].name, statements[m])
-			for _, rate := range rates[m] {
-				fmt.Fprintf(out, "%.0f|", rate)
+		for _, m := range l.methods {
+			fmt.Fprintf(out, "|%s|%.1f|", m.name, all[0].statements.Median(m.name))
+			for _, c := range all {
+				fmt.Fprintf(out, "%.0f|", c.rates.Median(m.name))
 			}
 			fmt.Fprintln(out)
 		}
@@ -146,46 +143,78 @@ func (b *bench) tables(out *strings.Builder) error {
 	return nil
 }
 
-// compare measures all methods in turns. For each method it returns the median number of
-// calls per second and of statements per call.
-func (b *bench) compare(l load, workers int) (rates, statements []float64, err error) {
-	allRates, allStatements := make([][]float64, len(l.methods)), make([][]float64, len(l.methods))
-	for range b.rounds {
+// workerColumns are the heads of a table's columns for numbers of workers.
+func workerColumns() string {
+	var heads []string
+	for _, workers := range workerCounts {
+		noun := "workers"
+		if workers == 1 {
+			noun = "worker"
+		}
+		heads = append(heads, fmt.Sprintf("%d %s", workers, noun))
+	}
+	return strings.Join(heads, "|")
+}
+
+// compared holds what methods were measured to do with one number of workers.
+type compared struct {
+	rates      stats.Paired // calls a second
+	statements stats.Paired // a call
+}
+
+// compareAll compares methods with each number of workers.
+func (b *bench) compareAll(l load, methods []method, t turns) (all []compared, err error) {
+	for _, workers := range workerCounts {
+		c, err := b.compare(l, methods, workers, t)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+// compare measures the methods in turns, in random order.
+func (b *bench) compare(l load, methods []method, workers int, t turns) (c compared, err error) {
+	var names []string
+	for _, m := range methods {
+		names = append(names, m.name)
+	}
+	c.rates, c.statements = stats.NewPaired(names...), stats.NewPaired(names...)
+	for range t.rounds {
 		b.round++
-		for m := range l.methods {
+		for _, m := range rand.Perm(len(methods)) {
 			before, err := b.questions()
 			if err != nil {
-				return nil, nil, err
+				return c, err
 			}
-			elapsed, err := b.measure(l, workers, m)
+			elapsed, err := b.measure(l, methods[m], m, workers, t.calls/workers)
 			if err != nil {
-				return nil, nil, fmt.Errorf("%s, %s, %d workers: %w", l.methods[m].name, l.name, workers, err)
+				return c, fmt.Errorf("%s, %s, %d workers: %w", names[m], l.name, workers, err)
 			}
 			after, err := b.questions()
 			if err != nil {
-				return nil, nil, err
+				return c, err
 			}
-			calls := float64(b.batch / workers * workers)
-			allRates[m] = append(allRates[m], calls/elapsed.Seconds())
+			calls := float64(t.calls / workers * workers)
+			c.rates.Samples[m] = append(c.rates.Samples[m], calls/elapsed.Seconds())
 			sent := after - before - 1 // questions itself sends one
-			allStatements[m] = append(allStatements[m], float64(sent)/calls)
+			c.statements.Samples[m] = append(c.statements.Samples[m], float64(sent)/calls)
 		}
 	}
-	for m := range l.methods {
-		rates, statements = append(rates, median(allRates[m])), append(statements, median(allStatements[m]))
-	}
-	return rates, statements, nil
+	return c, nil
 }
 
-// measure returns how long the workers take for one batch of calls.
-func (b *bench) measure(l load, workers, m int) (time.Duration, error) {
+// measure returns how long the workers take for so many calls each of a method, the m-th of
+// this round.
+func (b *bench) measure(l load, do method, m, workers, calls int) (time.Duration, error) {
 	errs := make([]error, workers)
 	var all sync.WaitGroup
 	start := time.Now()
 	for w := range workers {
 		all.Go(func() {
-			for i := range b.batch / workers {
-				if _, err := l.methods[m].do(b.ctx, b.pools, l.key(m, b.round, w, i)); err != nil {
+			for i := range calls {
+				if _, err := do.do(b.ctx, b.pools, l.key(m, b.round, w, i)); err != nil {
 					errs[w] = err
 					return
 				}
@@ -207,12 +236,6 @@ func (b *bench) questions() (n int, err error) {
 	var name string
 	err = b.pools.plain.QueryRowContext(b.ctx, "SHOW GLOBAL STATUS LIKE 'Questions'").Scan(&name, &n)
 	return n, err
-}
-
-func median(values []float64) float64 {
-	values = slices.Sorted(slices.Values(values))
-	n := len(values)
-	return (values[(n-1)/2] + values[n/2]) / 2
 }
 
 const (

@@ -14,12 +14,21 @@ type method struct {
 	do   func(ctx context.Context, p pools, name string) (id int64, err error)
 }
 
+// The methods that have targets, and those that they are compared with.
+const (
+	onDB            = "`GetOrCreate(db)`"
+	withoutLastRead = "the same, `WithLastRead(false)`"
+	getInsertGet    = "by hand: get, insert, get"
+	guardedRun      = "`Run`, `guard=true`"
+	guardedByHand   = "by hand, `guard=true`"
+)
+
 // pools are the pools that methods choose from, without and with the guard.
 type pools struct{ plain, guarded *sql.DB }
 
 var getOrCreate = []method{
-	{"`GetOrCreate(db)`", func(ctx context.Context, p pools, name string) (int64, error) { return onPool(ctx, p.plain, name) }},
-	{"the same, `WithLastRead(false)`", func(ctx context.Context, p pools, name string) (int64, error) {
+	{onDB, func(ctx context.Context, p pools, name string) (int64, error) { return onPool(ctx, p.plain, name) }},
+	{withoutLastRead, func(ctx context.Context, p pools, name string) (int64, error) {
 		return onPool(ctx, p.plain, name, mysqltx.WithLastRead(false))
 	}},
 	{"`GetOrCreate(tx)` in `Run`, `guard=true`", func(ctx context.Context, p pools, name string) (int64, error) {
@@ -29,21 +38,21 @@ var getOrCreate = []method{
 	{"the same, `WithSentinel(false)`", func(ctx context.Context, p pools, name string) (int64, error) {
 		return inRun(ctx, p.plain, name, mysqltx.WithSentinel(false))
 	}},
-	{"by hand: get, insert, get", func(ctx context.Context, p pools, name string) (int64, error) { return byHand(ctx, p.plain, name) }},
+	{getInsertGet, func(ctx context.Context, p pools, name string) (int64, error) { return byHand(ctx, p.plain, name) }},
 	{"`INSERT … ON DUPLICATE KEY UPDATE`", func(ctx context.Context, p pools, name string) (int64, error) { return upsert(ctx, p.plain, name) }},
 	{"`INSERT IGNORE`, `SELECT`", func(ctx context.Context, p pools, name string) (int64, error) { return ignore(ctx, p.plain, name) }},
 }
 
 // transactions are ways to run a transaction of one INSERT.
 var transactions = []method{
-	{"`Run`, `guard=true`", func(ctx context.Context, p pools, name string) (int64, error) {
+	{guardedRun, func(ctx context.Context, p pools, name string) (int64, error) {
 		return insertInRun(ctx, p.guarded, name)
 	}},
 	{"`Run` without the guard", func(ctx context.Context, p pools, name string) (int64, error) { return insertInRun(ctx, p.plain, name) }},
 	{"the same, `WithSentinel(false)`", func(ctx context.Context, p pools, name string) (int64, error) {
 		return insertInRun(ctx, p.plain, name, mysqltx.WithSentinel(false))
 	}},
-	{"by hand, `guard=true`", func(ctx context.Context, p pools, name string) (int64, error) {
+	{guardedByHand, func(ctx context.Context, p pools, name string) (int64, error) {
 		return insertInTx(ctx, p.guarded, name)
 	}},
 	{"by hand", func(ctx context.Context, p pools, name string) (int64, error) { return insertInTx(ctx, p.plain, name) }},

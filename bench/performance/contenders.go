@@ -87,6 +87,13 @@ func named(all []contender, names ...string) (found []contender) {
 	return found
 }
 
+func namesOf(all []contender) (names []string) {
+	for _, c := range all {
+		names = append(names, c.name)
+	}
+	return names
+}
+
 func openPlain(params string) func(server) (*sql.DB, error) {
 	return func(s server) (*sql.DB, error) { return sql.Open("mysql", s.dsn("root", params)) }
 }

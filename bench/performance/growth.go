@@ -4,9 +4,12 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"sync"
 	"time"
+
+	"github.com/mysqlinit/mysqlinit/bench/internal/stats"
 )
 
 var (
@@ -16,10 +19,11 @@ var (
 
 // grown holds a measurement of contenders at growing sizes.
 type grown struct {
-	names  []string
-	sizes  []int
-	values [][]estimate // by size and contender
+	Sizes []int
+	At    []stats.Paired // by size
 }
+
+func (g grown) names() []string { return g.At[0].Names }
 
 // storm opens size connections at once. It returns the seconds until all are ready, and
 // the client's memory for each.
@@ -56,51 +60,45 @@ func memory() int64 {
 	return int64(m.HeapAlloc + m.StackInuse)
 }
 
-// growStorms measures storms of connections, with each contender in turn.
+// growStorms measures storms of connections. The contenders take turns, in random order.
 func growStorms(ctx context.Context, s server, rounds int) (seconds, kilobytes grown, err error) {
 	contenders := named(connecting, plain, variables, twoSets, ours)
-	for _, c := range contenders {
-		seconds.names = append(seconds.names, c.name)
-	}
-	seconds.sizes = stormSizes
-	kilobytes.names, kilobytes.sizes = seconds.names, stormSizes
+	seconds.Sizes, kilobytes.Sizes = stormSizes, stormSizes
 	for _, size := range stormSizes {
-		times, sizes := make([][]float64, len(contenders)), make([][]float64, len(contenders))
+		times, sizes := stats.NewPaired(namesOf(contenders)...), stats.NewPaired(namesOf(contenders)...)
 		for range rounds {
-			for i, c := range contenders {
+			for _, i := range rand.Perm(len(contenders)) {
+				c := contenders[i]
 				took, bytes, err := storm(ctx, s, c, size)
 				if err != nil {
 					return seconds, kilobytes, fmt.Errorf("%s, %d connections: %w", c.name, size, err)
 				}
-				times[i], sizes[i] = append(times[i], took), append(sizes[i], bytes/1024)
+				times.Samples[i], sizes.Samples[i] = append(times.Samples[i], took), append(sizes.Samples[i], bytes/1024)
 			}
 		}
-		seconds.values = append(seconds.values, estimates(times))
-		kilobytes.values = append(kilobytes.values, estimates(sizes))
+		seconds.At, kilobytes.At = append(seconds.At, times), append(kilobytes.At, sizes)
 	}
 	return seconds, kilobytes, nil
 }
 
-// growWorkers measures queries per second with more and more workers, with each
-// contender in turn.
+// growWorkers measures queries per second with more and more workers. The contenders take
+// turns, in random order.
 func growWorkers(ctx context.Context, s server, rounds, queries int) (rates grown, err error) {
 	contenders := named(querying, plain, ours, withGuard)
-	for _, c := range contenders {
-		rates.names = append(rates.names, c.name)
-	}
-	rates.sizes = workerSizes
+	rates.Sizes = workerSizes
 	for _, workers := range workerSizes {
-		values := make([][]float64, len(rates.names))
+		values := stats.NewPaired(namesOf(contenders)...)
 		for range rounds {
-			for i, c := range contenders {
+			for _, i := range rand.Perm(len(contenders)) {
+				c := contenders[i]
 				rate, err := queryRate(ctx, s, c, workers, queries)
 				if err != nil {
 					return rates, fmt.Errorf("%s, %d workers: %w", c.name, workers, err)
 				}
-				values[i] = append(values[i], rate)
+				values.Samples[i] = append(values.Samples[i], rate)
 			}
 		}
-		rates.values = append(rates.values, estimates(values))
+		rates.At = append(rates.At, values)
 	}
 	return rates, nil
 }
@@ -144,11 +142,4 @@ func queryRate(ctx context.Context, s server, c contender, workers, queries int)
 		return 0, err
 	}
 	return float64(each*workers) / time.Since(start).Seconds(), nil
-}
-
-func estimates(samples [][]float64) (all []estimate) {
-	for _, s := range samples {
-		all = append(all, estimateOf(s))
-	}
-	return all
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -20,65 +21,102 @@ import (
 
 // effort is how much is measured.
 type effort struct {
-	servers                       []bool // for each server, whether it is MySQL
-	samples                       int    // for each time
-	calls                         int    // a sample is the median of so many, on a fast network
-	storms, queries, transactions int
+	Samples      int // for each time
+	Calls        int // a sample is the median of so many, on a fast network
+	Rounds       int // of storms and of workers
+	Queries      int // in a round of workers
+	Runs         int // of get or create, for each number of workers
+	Transactions int // in a run of get or create
 }
 
 var (
-	full  = effort{servers: []bool{false, true}, samples: 40, calls: 25, storms: 9, queries: 6400, transactions: 2560}
-	quick = effort{servers: []bool{false}, samples: 10, calls: 4, storms: 2, queries: 640, transactions: 256}
+	full  = effort{Samples: 40, Calls: 25, Rounds: 15, Queries: 6400, Runs: 9, Transactions: 2560}
+	quick = effort{Samples: 10, Calls: 4, Rounds: 2, Queries: 640, Runs: 2, Transactions: 256}
 )
 
 func main() {
 	log.SetFlags(0)
 	_ = mysql.SetLogger(log.New(io.Discard, "", 0)) // silent about connections that end in the middle of a storm
 	document := flag.String("update", "", "write this document, with its plots next to it, instead of printing")
-	isQuick := flag.Bool("quick", false, "measure little, in less than a minute")
+	isQuick := flag.Bool("quick", false, "measure little, on MariaDB alone, in less than a minute")
+	save := flag.String("save", "", "write the measurements to this file too")
+	from := flag.String("from", "", "read the measurements from a file of -save, and measure nothing")
 	flag.Parse()
+	if *isQuick && *document != "" {
+		log.Fatal("performance: -quick measures too little for a document; remove -update")
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	e := full
-	if *isQuick {
-		if *document != "" {
-			log.Fatal("performance: -quick measures too little for a document; remove -update")
-		}
-		e = quick
+	r, err := measureOrRead(ctx, *isQuick, *from)
+	if err == nil && *save != "" {
+		err = r.save(*save)
 	}
-	if err := run(ctx, e, *document); err != nil {
+	if err == nil {
+		err = r.write(*document)
+	}
+	if err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(ctx context.Context, e effort, document string) error {
-	var all []measured
-	for _, isMySQL := range e.servers {
-		m, err := measure(ctx, e, isMySQL)
+// report is everything that the document and its plots are made of.
+type report struct {
+	Machine string
+	Effort  effort
+	Servers []measured
+}
+
+func measureOrRead(ctx context.Context, isQuick bool, from string) (r report, err error) {
+	if from != "" {
+		text, err := os.ReadFile(from)
 		if err != nil {
-			return err
+			return r, err
 		}
-		all = append(all, m)
+		return r, json.Unmarshal(text, &r)
 	}
-	if document == "" {
-		fmt.Print(page(all, e, ""))
-		return nil
+	r.Machine, r.Effort = machine(), full
+	servers := []bool{false, true} // whether it is MySQL
+	if isQuick {
+		r.Effort, servers = quick, servers[:1]
 	}
-	plots := filepath.Join(filepath.Dir(document), "performance")
-	if err := drawAll(plots, all); err != nil {
+	for _, isMySQL := range servers {
+		m, err := measure(ctx, r.Effort, isMySQL)
+		if err != nil {
+			return r, err
+		}
+		r.Servers = append(r.Servers, m)
+	}
+	return r, nil
+}
+
+func (r report) save(file string) error {
+	text, err := json.Marshal(r)
+	if err != nil {
 		return err
 	}
-	return os.WriteFile(document, []byte(page(all, e, "performance")), 0o644)
+	return os.WriteFile(file, text, 0o644)
+}
+
+func (r report) write(document string) error {
+	if document == "" {
+		fmt.Print(r.page(""))
+		return nil
+	}
+	if err := drawAll(filepath.Join(filepath.Dir(document), "performance"), r.Servers); err != nil {
+		return err
+	}
+	return os.WriteFile(document, []byte(r.page("performance")), 0o644)
 }
 
 // measured is all that was measured on one server.
 type measured struct {
-	version           string
-	trips             []trips
-	timings           []timing
-	storms, kilobytes grown
-	rates             grown
-	purpose           purpose
+	Version   string
+	Trips     []trips
+	Timings   []timing
+	Storms    grown // seconds
+	Kilobytes grown
+	Rates     grown // queries a second
+	Races     []race
 }
 
 func measure(ctx context.Context, e effort, isMySQL bool) (m measured, err error) {
@@ -95,22 +133,22 @@ func measure(ctx context.Context, e effort, isMySQL bool) (m measured, err error
 	if err := setUp(ctx, s); err != nil {
 		return m, err
 	}
-	if m.version, err = version(ctx, s); err != nil {
+	if m.Version, err = version(ctx, s); err != nil {
 		return m, err
 	}
-	if m.trips, err = countTrips(ctx, s); err != nil {
+	if m.Trips, err = countTrips(ctx, s); err != nil {
 		return m, err
 	}
-	if m.timings, err = timeAll(ctx, s, e); err != nil {
+	if m.Timings, err = timeAll(ctx, s, e); err != nil {
 		return m, err
 	}
-	if m.storms, m.kilobytes, err = growStorms(ctx, s, e.storms); err != nil {
+	if m.Storms, m.Kilobytes, err = growStorms(ctx, s, e.Rounds); err != nil {
 		return m, err
 	}
-	if m.rates, err = growWorkers(ctx, s, e.storms, e.queries); err != nil {
+	if m.Rates, err = growWorkers(ctx, s, e.Rounds, e.Queries); err != nil {
 		return m, err
 	}
-	m.purpose, err = measurePurpose(ctx, s, e.transactions)
+	m.Races, err = measurePurpose(ctx, s, e.Runs, e.Transactions)
 	return m, err
 }
 

@@ -9,9 +9,10 @@ import (
 
 // trips are a contender's round trips until a connection is ready.
 type trips struct {
-	contender
-	first, later int
-	session      string // the isolation level and binlog format at the end
+	Name         string
+	Prepares     bool
+	First, Later int
+	Session      string // the isolation level and binlog format at the end
 }
 
 // countTrips counts the round trips for the first and the third connection of a pool,
@@ -36,7 +37,7 @@ func countTrips(ctx context.Context, s server) (counts []trips, err error) {
 }
 
 func countContender(ctx context.Context, c contender, s server, proxy *wire.Proxy) (count trips, err error) {
-	count.contender = c
+	count.Name, count.Prepares = c.name, c.prepares
 	proxy.Trips()
 	db, err := c.open(s)
 	if err != nil {
@@ -56,9 +57,9 @@ func countContender(ctx context.Context, c contender, s server, proxy *wire.Prox
 			if err := conn.QueryRowContext(ctx, "SELECT @@SESSION."+s.isolation+", @@SESSION.binlog_format").Scan(&isolation, &format); err != nil {
 				return count, err
 			}
-			count.session = isolation + ", " + format
+			count.Session = isolation + ", " + format
 		}
 	}
-	count.first, count.later = n[0], n[2]
+	count.First, count.Later = n[0], n[2]
 	return count, nil
 }

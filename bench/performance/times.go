@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mysqlinit/mysqlinit/bench/internal/stats"
 	"github.com/mysqlinit/mysqlinit/bench/internal/wire"
 )
 
@@ -18,11 +19,14 @@ var latencies = []struct {
 	proxy bool
 	delay time.Duration
 }{
-	{"no proxy", false, 0},
+	{loopback, false, 0},
 	{"proxy", true, 0},
-	{"1 ms each way", true, time.Millisecond},
-	{"10 ms each way", true, 10 * time.Millisecond},
+	{slowNetwork, true, time.Millisecond},
+	{slowestNetwork, true, 10 * time.Millisecond},
 }
+
+// slowFewer is by how much fewer samples there are on the slowest network.
+const slowFewer = 4
 
 // operation is something to time on a pool of one connection.
 type operation struct {
@@ -37,12 +41,12 @@ var operations = []operation{
 	{endlessContext, named(connecting, plain, variables, twoSets, ours, untimed), func(_ context.Context, db *sql.DB) (func() error, error) {
 		return connectAndClose(context.Background(), db) // as database/sql's own opener does
 	}},
-	{"QueryRow", querying, onPool(queryRow)},
-	{"QueryRow in a transaction", transacting, inTransaction(queryRow)},
-	{"prepared Exec", querying, onPool(preparedExec)},
-	{"prepared Exec in a transaction", transacting, inTransaction(preparedExec)},
-	{"1,000 rows", querying, onPool(thousandRows)},
-	{"1,000 rows in a transaction", transacting, inTransaction(thousandRows)},
+	{queryRowName, querying, onPool(queryRow)},
+	{queryRowName + inTx, transacting, inTransaction(queryRow)},
+	{preparedName, querying, onPool(preparedExec)},
+	{preparedName + inTx, transacting, inTransaction(preparedExec)},
+	{rowsName, querying, onPool(thousandRows)},
+	{rowsName + inTx, transacting, inTransaction(thousandRows)},
 }
 
 // querier is a pool or a transaction.
@@ -118,13 +122,13 @@ func connectAndClose(ctx context.Context, db *sql.DB) (func() error, error) {
 
 // timing holds the measurements of an operation at one latency.
 type timing struct {
-	operation, latency string
-	paired
-	allocations []float64 // per call, by contender; measured only without a proxy
+	Operation, Latency string
+	stats.Paired                 // seconds
+	Allocations        []float64 // per call, by contender; measured only without a proxy
 }
 
 // allocationsOf returns the allocations of a contender's call.
-func (t timing) allocationsOf(name string) float64 { return t.allocations[slices.Index(t.names, name)] }
+func (t timing) allocationsOf(name string) float64 { return t.Allocations[slices.Index(t.Names, name)] }
 
 func timeAll(ctx context.Context, s server, e effort) (timings []timing, err error) {
 	for _, latency := range latencies {
@@ -137,20 +141,20 @@ func timeAll(ctx context.Context, s server, e effort) (timings []timing, err err
 			defer func() { _ = proxy.Close() }()
 			measured.addr = proxy.Addr
 		}
-		// On a slow network few calls do, since nearly all of the time is the network's.
-		calls := e.calls
+		// On a slow network few samples do, since nearly all of the time is the network's.
+		samples, calls := e.Samples, e.Calls
 		switch {
 		case latency.delay >= 10*time.Millisecond:
-			calls = 1
+			samples, calls = samples/slowFewer, 1
 		case latency.delay > 0:
 			calls = max(1, calls/5)
 		}
 		for _, op := range operations {
-			t, err := timeOne(ctx, measured, op, e.samples, calls, !latency.proxy)
+			t, err := timeOne(ctx, measured, op, samples, calls, !latency.proxy)
 			if err != nil {
 				return nil, fmt.Errorf("%s, %s: %w", op.name, latency.name, err)
 			}
-			t.latency = latency.name
+			t.Latency = latency.name
 			timings = append(timings, t)
 		}
 	}
@@ -160,10 +164,7 @@ func timeAll(ctx context.Context, s server, e effort) (timings []timing, err err
 // timeOne measures all contenders in turns. Each sample uses a new connection, because
 // the core that serves a connection affects all of its calls.
 func timeOne(ctx context.Context, s server, op operation, samples, calls int, allocations bool) (t timing, err error) {
-	t.operation, t.seconds = op.name, make([][]float64, len(op.contenders))
-	for _, c := range op.contenders {
-		t.names = append(t.names, c.name)
-	}
+	t.Operation, t.Paired = op.name, stats.NewPaired(namesOf(op.contenders)...)
 	for n := range samples {
 		if err := t.sample(ctx, s, op, calls, allocations && n == samples-1); err != nil {
 			return t, err
@@ -204,7 +205,7 @@ func (t *timing) sample(ctx context.Context, s server, op operation, calls int, 
 	}
 	for i := range runs {
 		slices.Sort(seconds[i])
-		t.seconds[i] = append(t.seconds[i], seconds[i][calls/2])
+		t.Samples[i] = append(t.Samples[i], seconds[i][calls/2])
 	}
 	if !allocations {
 		return nil
@@ -214,7 +215,7 @@ func (t *timing) sample(ctx context.Context, s server, op operation, calls int, 
 		if err != nil {
 			return err
 		}
-		t.allocations = append(t.allocations, n)
+		t.Allocations = append(t.Allocations, n)
 	}
 	return nil
 }

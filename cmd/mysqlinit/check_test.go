@@ -217,15 +217,17 @@ func TestCheckTriesAPasswordOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	connections := func() (n int) { // counted before the login, unlike Aborted_connects
-		if err := root.QueryRowContext(t.Context(), "SHOW GLOBAL STATUS LIKE 'Connections'").Scan(new(string), &n); err != nil {
+	// The server counts these before it answers, unlike Aborted_connects.
+	denied := func() (n int) {
+		var name string
+		if err := root.QueryRowContext(t.Context(), "SHOW GLOBAL STATUS LIKE 'Access_denied_errors'").Scan(&name, &n); err != nil {
 			t.Fatal(err)
 		}
 		return n
 	}
-	before := connections()
+	before := denied()
 	code, _, stderr := runCheck(t, "app:hunter2@tcp("+s.Addr+")/test")
-	if n := connections() - before; code != exitError || n != 1 {
+	if n := denied() - before; code != exitError || n != 1 {
 		t.Errorf("exit code %d, %d logins, %s", code, n, stderr)
 	}
 }

@@ -24,7 +24,7 @@ func TestServerOfAnotherDialect(t *testing.T) {
 		testserver.Exec(t, openNode(t, n), createTable)
 	}
 	a := proxy.New(t, old.Addr)
-	l, stop := startLoad(t, a, testserver.Root, "time_zone="+url.QueryEscape("'+03:00'"), 0, session{"READ-COMMITTED", "ROW"})
+	l, stop := startLoad(t, a.Addr, testserver.Root, "time_zone="+url.QueryEscape("'+03:00'"), 0, session{"READ-COMMITTED", "ROW"})
 	l.await(t, "5.6", 100)
 	for range 3 { // there and back
 		a.To(current.Addr)
@@ -35,7 +35,7 @@ func TestServerOfAnotherDialect(t *testing.T) {
 		l.await(t, "5.6", 100)
 	}
 	stop()
-	l.verify(t, map[string]*servers.Node{"5.6": old, "9.7": current})
+	l.verify(t, map[string]*sql.DB{"5.6": openNode(t, old), "9.7": openNode(t, current)})
 }
 
 // A primary becomes read-only, and its replica takes over behind the same address.
@@ -47,7 +47,7 @@ func TestPrimaryTurnsReadOnly(t *testing.T) {
 	testserver.Exec(t, primary, createTable)
 	a := proxy.New(t, d.Nodes[0].Addr)
 	// read_only stops this account, unlike root. It is not allowed to set binlog_format.
-	l, stop := startLoad(t, a, testserver.App, "rejectReadOnly=true", 0, session{"READ-COMMITTED", "MIXED"})
+	l, stop := startLoad(t, a.Addr, testserver.App, "rejectReadOnly=true", 0, session{"READ-COMMITTED", "MIXED"})
 	l.await(t, "", 100)
 	testserver.Exec(t, primary, "SET GLOBAL read_only = 1")
 	awaitSame(t, primary, second, "@@GLOBAL.gtid_current_pos")
@@ -55,7 +55,7 @@ func TestPrimaryTurnsReadOnly(t *testing.T) {
 	a.To(d.Nodes[1].Addr)
 	l.await(t, "", 100)
 	stop()
-	l.verify(t, map[string]*servers.Node{"": d.Nodes[1]})
+	l.verify(t, map[string]*sql.DB{"": openNode(t, d.Nodes[1])})
 }
 
 // awaitSame waits until an SQL expression has the same value on both servers.
@@ -79,7 +79,7 @@ func TestGaleraNodeIsKilled(t *testing.T) {
 	d := servers.New(t, servers.Galera)
 	testserver.Exec(t, openNode(t, d.Nodes[0]), createTable)
 	a := proxy.New(t, d.Nodes[0].Addr)
-	l, stop := startLoad(t, a, testserver.Root, "", 0, session{"READ-COMMITTED", "ROW"})
+	l, stop := startLoad(t, a.Addr, testserver.Root, "", 0, session{"READ-COMMITTED", "ROW"})
 	l.await(t, "", 100)
 	if err := d.Nodes[0].Kill(); err != nil {
 		t.Fatal(err)
@@ -89,10 +89,39 @@ func TestGaleraNodeIsKilled(t *testing.T) {
 	stop()
 	// A node can still lag, although the cluster has accepted a row.
 	awaitSame(t, openNode(t, d.Nodes[1]), openNode(t, d.Nodes[2]), "COUNT(*) FROM rows_written")
-	l.verify(t, map[string]*servers.Node{"": d.Nodes[2]})
+	l.verify(t, map[string]*sql.DB{"": openNode(t, d.Nodes[2])})
 	if err := d.Nodes[0].Restart(t.Context()); err != nil {
 		t.Error(err)
 	}
+}
+
+// A shard's server and then its tablet are killed under load, several times. vtgate stays,
+// and with it the pool's connections.
+func TestVitessShardIsKilled(t *testing.T) {
+	d := servers.New(t, servers.Vitess)
+	gate := openPlain(t, d.DSN(testserver.Root, ""))
+	testserver.Exec(t, gate, createTable)
+	l, stop := startLoad(t, d.Addr, testserver.Root, "", 0, session{"READ-COMMITTED", "ROW"})
+	shard := d.Shards[1]
+	server := openPlain(t, testserver.Root+"@tcp("+shard.Addr+")/vt_test")
+	for range 2 {
+		for _, restart := range []func() error{
+			func() error { return shard.Restart(t.Context()) },
+			func() error { return shard.RestartTablet(t.Context()) },
+		} {
+			before := len(writtenOn(t, server))
+			l.await(t, "", 100)
+			if after := len(writtenOn(t, server)); after == before {
+				t.Fatal("the load writes nothing on this shard")
+			}
+			if err := restart(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	l.await(t, "", 100)
+	stop()
+	l.verify(t, map[string]*sql.DB{"": gate})
 }
 
 // A server comes back with another binlog_format, three times. With MIXED, READ COMMITTED
@@ -110,7 +139,7 @@ func TestServerComesBackWithAnotherFormat(t *testing.T) {
 	restart("MIXED")
 	testserver.Exec(t, openNode(t, node), createTable)
 	a := proxy.New(t, node.Addr)
-	app, stopApp := startLoad(t, a, testserver.App, "connectTimeout=5s", 0, session{"READ-COMMITTED", notStatement})
+	app, stopApp := startLoad(t, a.Addr, testserver.App, "connectTimeout=5s", 0, session{"READ-COMMITTED", notStatement})
 	app.await(t, "", 50)
 	restart("STATEMENT")
 	app.awaitError(t, "1665")
@@ -119,15 +148,15 @@ func TestServerComesBackWithAnotherFormat(t *testing.T) {
 	if got := app.writes(""); got != refused {
 		t.Errorf("%d rows were written under STATEMENT", got-refused)
 	}
-	root, stopRoot := startLoad(t, a, testserver.Root, "guard=true", 1<<20, session{"READ-COMMITTED", "ROW"})
+	root, stopRoot := startLoad(t, a.Addr, testserver.Root, "guard=true", 1<<20, session{"READ-COMMITTED", "ROW"})
 	root.await(t, "", 50)
 	restart("ROW")
 	app.await(t, "", 50)
 	root.await(t, "", 50)
 	stopApp()
 	stopRoot()
-	app.verify(t, map[string]*servers.Node{"": node})
-	root.verify(t, map[string]*servers.Node{"": node})
+	app.verify(t, map[string]*sql.DB{"": openNode(t, node)})
+	root.verify(t, map[string]*sql.DB{"": openNode(t, node)})
 	for text := range app.errors {
 		if strings.Contains(text, "Cure: ") && !strings.Contains(text, "binlog_format = ROW") {
 			t.Error(text)

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/mysqlinit/mysqlinit"
-	"github.com/mysqlinit/mysqlinit/integration/proxy"
 	"github.com/mysqlinit/mysqlinit/integration/servers"
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
@@ -34,11 +33,11 @@ const notStatement = "ROW or MIXED"
 // session is what is promised for a session.
 type session struct{ isolation, format string }
 
-// startLoad has a pool write rows at the proxy's address until stop is called. The rows
+// startLoad has a pool write rows at the address until stop is called. The rows
 // are numbered from first.
-func startLoad(t *testing.T, a *proxy.Proxy, account, params string, first int, promised session) (l *load, stop func()) {
+func startLoad(t *testing.T, addr, account, params string, first int, promised session) (l *load, stop func()) {
 	t.Helper()
-	db, err := mysqlinit.Open(account + "@tcp(" + a.Addr + ")/test?" + params)
+	db, err := mysqlinit.Open(account + "@tcp(" + addr + ")/test?" + params)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +183,7 @@ func (l *load) awaitError(t *testing.T, text string) {
 // verify checks the result: every session was as promised, and every acknowledged row is
 // on a server. The holder of a version is the server that now must have the rows that
 // servers of that version acknowledged.
-func (l *load) verify(t *testing.T, holder map[string]*servers.Node) {
+func (l *load) verify(t *testing.T, holder map[string]*sql.DB) {
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -193,11 +192,11 @@ func (l *load) verify(t *testing.T, holder map[string]*servers.Node) {
 	}
 	rows := 0
 	for version, ids := range l.written {
-		for prefix, node := range holder {
+		for prefix, db := range holder {
 			if !strings.HasPrefix(version, prefix) {
 				continue
 			}
-			there := writtenOn(t, node)
+			there := writtenOn(t, db)
 			for id := range ids {
 				if !there[id] {
 					t.Errorf("row %d was acknowledged by %s but is not there", id, version)
@@ -213,9 +212,8 @@ func (l *load) verify(t *testing.T, holder map[string]*servers.Node) {
 }
 
 // writtenOn returns the rows on a server.
-func writtenOn(t *testing.T, n *servers.Node) map[int]bool {
+func writtenOn(t *testing.T, db *sql.DB) map[int]bool {
 	t.Helper()
-	db := openNode(t, n)
 	rows, err := db.QueryContext(t.Context(), "SELECT id FROM rows_written")
 	if err != nil {
 		t.Fatal(err)
@@ -237,7 +235,12 @@ func writtenOn(t *testing.T, n *servers.Node) map[int]bool {
 
 func openNode(t *testing.T, n *servers.Node) *sql.DB {
 	t.Helper()
-	db, err := sql.Open("mysql", n.DSN(testserver.Root, ""))
+	return openPlain(t, n.DSN(testserver.Root, ""))
+}
+
+func openPlain(t *testing.T, dsn string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("mysql", dsn)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,11 +18,31 @@ import (
 
 	"github.com/mysqlinit/mysqlinit"
 	"github.com/mysqlinit/mysqlinit/inspect"
-	"github.com/mysqlinit/mysqlinit/integration/conformance"
 	"github.com/mysqlinit/mysqlinit/integration/servers"
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 	"github.com/mysqlinit/mysqlinit/mysqltx"
 )
+
+// These tests share a deployment.
+func TestVitess(t *testing.T) {
+	s := newShards(t)
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, *shards)
+	}{
+		{"findings", vitessFindings},
+		{"race command", vitessRaceCommand},
+		{"GetOrCreate", vitessGetOrCreate},
+		// Shards that differ, or of which one fails:
+		{"mixed levels", vitessMixedLevels},
+		{"STATEMENT", vitessStatement},
+		{"COMMIT across shards", vitessCommit},
+		{"swallowed errors", vitessSwallowed},
+		{"create lost", vitessCreateLost},
+	} {
+		t.Run(test.name, func(t *testing.T) { test.run(t, s) })
+	}
+}
 
 // seesOnVitess returns what a report on a session with these parameters finds about Vitess
 // and about variables, and the report.
@@ -62,9 +82,8 @@ func what(report *inspect.Report, id string) string {
 	return ""
 }
 
-func TestVitessFindings(t *testing.T) {
-	d := servers.New(t, servers.Vitess)
-	keyspace := d.DSN(testserver.Root, "")
+func vitessFindings(t *testing.T, s *shards) {
+	keyspace := s.DSN(testserver.Root, "")
 	for _, test := range []struct {
 		dsn, params string
 		want        []string
@@ -104,6 +123,7 @@ func TestVitessFindings(t *testing.T) {
 	// Not loose: a key that includes the column of the first vindex, and one with a unique vindex.
 	testserver.Exec(t, db, "CREATE TABLE mysqlinit_race (name VARCHAR(20) PRIMARY KEY, email VARCHAR(20), UNIQUE KEY by_email (email), UNIQUE KEY by_both (email, name))",
 		"CREATE TABLE mysqlinit_owner (id BIGINT PRIMARY KEY, name VARCHAR(20) UNIQUE)")
+	defer testserver.Exec(t, db, "DROP TABLE mysqlinit_race", "DROP TABLE mysqlinit_owner")
 	got, report := seesOnVitess(t, keyspace, "")
 	if text := what(report, "vitess-unique-key"); !slices.Contains(got, "vitess-unique-key warning") || !strings.HasSuffix(text, ": mysqlinit_race.by_email") {
 		t.Errorf("%q: %q", got, text)
@@ -112,8 +132,8 @@ func TestVitessFindings(t *testing.T) {
 
 // The command's race plays on an unsharded keyspace. For a sharded one, where its table has
 // no vindex, it says what it needs in one line.
-func TestVitessRaceCommand(t *testing.T) {
-	dsn := servers.New(t, servers.Vitess).DSN(testserver.Root, "")
+func vitessRaceCommand(t *testing.T, s *shards) {
+	dsn := s.DSN(testserver.Root, "")
 	command := buildCommand(t)
 	output, err := exec.CommandContext(t.Context(), command, "race", dsn).Output()
 	exit, failed := errors.AsType[*exec.ExitError](err)
@@ -139,8 +159,8 @@ func TestVitessRaceCommand(t *testing.T) {
 // is no vindex holds in each shard for itself: several callers create the row, and nobody gets
 // an error. In a transaction at REPEATABLE READ a vindex is not enough: vtgate reads it in
 // the transaction's old snapshot, with whatever lock the SELECT asks for.
-func TestVitessGetOrCreate(t *testing.T) {
-	dsn := servers.New(t, servers.Vitess).DSN(testserver.Root, "")
+func vitessGetOrCreate(t *testing.T, s *shards) {
+	dsn := s.DSN(testserver.Root, "")
 	loose := ownerRace(t, dsn, "mysqlinit_loose", "read-committed", onDB)
 	t.Logf("a unique key that is no vindex: %+v", loose)
 	if loose.rows <= ownerKeys || loose.conflicts+loose.failed > 0 {
@@ -240,57 +260,6 @@ func TestVitessSettingsOff(t *testing.T) {
 	dsn := servers.New(t, servers.VitessSettingsOff).DSN(testserver.Root, "")
 	if got, _ := seesOnVitess(t, dsn, ""); !slices.Contains(got, "vitess-settings-off error") {
 		t.Errorf("%q", got)
-	}
-	if got := runCheck(t, buildCommand(t), dsn); !strings.Contains(got, "error session-differs") {
-		t.Error(got)
-	}
-}
-
-// The first shard has the level that the driver asks for, and vtgate sends no shard the SET.
-// Two init commands change the level for certain.
-func TestVitessMixedLevels(t *testing.T) {
-	dsn := servers.New(t, servers.VitessMixed).DSN(testserver.Root, "")
-	const cure = "isolation=server&binlog=server&initCommand=SET+SESSION+TRANSACTION+ISOLATION+LEVEL+SERIALIZABLE&initCommand=SET+SESSION+TRANSACTION+ISOLATION+LEVEL+READ+COMMITTED"
-	if got, report := seesOnVitess(t, dsn, ""); !slices.Contains(got, "vitess-shards-differ error") {
-		t.Errorf("%q, %+v", got, report)
-	}
-	if got, report := seesOnVitess(t, dsn, cure); slices.Contains(got, "vitess-shards-differ error") || report.Session.Isolation != "READ-COMMITTED" {
-		t.Errorf("with the cure: %q, %+v", got, report)
-	}
-	lost, all := conformance.RaceLost(t, dsn)
-	t.Logf("without the cure %d of %d lost", lost, all)
-	if lost == 0 {
-		t.Error("without the cure no race was lost: the shards do not differ")
-	}
-	if lost, all := conformance.RaceLost(t, dsn+"?"+cure); lost > 0 {
-		t.Errorf("with the cure %d of %d lost", lost, all)
-	}
-}
-
-// vtgate takes the assertion of the binlog format, and the first statement after it fails.
-// With verify that is Connect's error.
-func TestVitessAssertsLate(t *testing.T) {
-	dsn := servers.New(t, servers.VitessStatement).DSN(testserver.Root, "binlog=assert")
-	db, err := mysqlinit.Open(dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = db.Close() }()
-	if err := db.PingContext(t.Context()); err != nil {
-		t.Errorf("without verify: %v", err)
-	}
-	const wrongValue = 1231
-	_, err = db.ExecContext(t.Context(), "UPDATE unsharded.log_seq SET cache = 100")
-	if serverErr, ok := errors.AsType[*mysql.MySQLError](err); !ok || serverErr.Number != wrongValue {
-		t.Errorf("the first statement: %v", err)
-	}
-	verified, err := sql.Open("mysqlinit", dsn+"&verify=true")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = verified.Close() }()
-	if _, ok := errors.AsType[*mysqlinit.InitError](verified.PingContext(t.Context())); !ok {
-		t.Errorf("with verify: %v", verified.PingContext(t.Context()))
 	}
 	if got := runCheck(t, buildCommand(t), dsn); !strings.Contains(got, "error session-differs") {
 		t.Error(got)

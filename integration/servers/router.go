@@ -76,9 +76,10 @@ func startRouter(ctx context.Context, d *Deployment) error {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return errors.Join(err, os.RemoveAll(folder))
 	}
-	if d.proxy, err = testserver.StartProcess(folder, nil, filepath.Join(fetched, "mysqlrouter"), "--config="+config); err != nil {
+	router, err := d.run(folder, nil, filepath.Join(fetched, "mysqlrouter"), "--config="+config)
+	if err != nil {
 		return err
 	}
-	d.addr, d.params = addrs[0], "tls=skip-verify"
-	return withDB(d.DSN(testserver.Root, ""), func(db *sql.DB) error { return d.proxy.Await(ctx, db.PingContext) })
+	d.Addr, d.params = addrs[0], "tls=skip-verify"
+	return withDB(d.DSN(testserver.Root, ""), func(db *sql.DB) error { return router.Await(ctx, db.PingContext) })
 }

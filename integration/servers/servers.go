@@ -10,6 +10,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/mysqlinit/mysqlinit/integration/conformance"
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
@@ -32,11 +33,12 @@ var ErrNotToBeHad = errors.New("not to be had here")
 // Deployment is a running deployment.
 type Deployment struct {
 	Kind
-	Version string  // what the server calls itself
-	Nodes   []*Node // the servers; the first takes writes
-	addr    string  // where programs connect
-	params  string  // DSN parameters that programs need for it
-	proxy   *testserver.Process
+	Version string                // what the server calls itself
+	Nodes   []*Node               // the servers; the first takes writes
+	Shards  []*Shard              // instead of Nodes: the servers of Vitess
+	Addr    string                // where programs connect
+	params  string                // DSN parameters that programs need for it
+	others  []*testserver.Process // programs that are no servers of MySQL
 }
 
 // Node is one server of a deployment.
@@ -50,8 +52,8 @@ func (k Kind) Start(ctx context.Context) (*Deployment, error) {
 	d := &Deployment{Kind: k}
 	err := k.start(ctx, d)
 	if err == nil {
-		if d.addr == "" {
-			d.addr = d.Nodes[0].Addr
+		if d.Addr == "" {
+			d.Addr = d.Nodes[0].Addr
 		}
 		err = d.readVersion(ctx)
 	}
@@ -64,11 +66,14 @@ func (k Kind) Start(ctx context.Context) (*Deployment, error) {
 // Stop ends the whole deployment and removes its folders.
 func (d *Deployment) Stop() error {
 	var errs []error
-	if d.proxy != nil {
-		errs = append(errs, d.proxy.Stop())
+	for _, p := range slices.Backward(d.others) {
+		errs = append(errs, p.Stop())
 	}
 	for _, n := range d.Nodes {
 		errs = append(errs, n.Stop())
+	}
+	for _, s := range d.Shards {
+		errs = append(errs, s.Stop())
 	}
 	return errors.Join(errs...)
 }
@@ -76,7 +81,7 @@ func (d *Deployment) Stop() error {
 // DSN returns a DSN for an account (testserver.Root or testserver.App), in the database test.
 // The parameters, such as "parseTime=true", can be empty.
 func (d *Deployment) DSN(account, params string) string {
-	dsn := account + "@tcp(" + d.addr + ")/test"
+	dsn := account + "@tcp(" + d.Addr + ")/test"
 	separator := "?"
 	for _, p := range []string{d.params, params} {
 		if p != "" {
@@ -106,6 +111,15 @@ func (d *Deployment) add(ctx context.Context, cfg testserver.Config) (*Node, err
 	n := &Node{Server: s}
 	d.Nodes = append(d.Nodes, n)
 	return n, nil
+}
+
+// run starts another program of the deployment.
+func (d *Deployment) run(folder string, env []string, argv ...string) (*testserver.Process, error) {
+	p, err := testserver.StartProcess(folder, env, argv...)
+	if err == nil {
+		d.others = append(d.others, p)
+	}
+	return p, err
 }
 
 func (d *Deployment) readVersion(ctx context.Context) error {

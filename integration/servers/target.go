@@ -14,10 +14,12 @@ func (d *Deployment) Target() conformance.Target {
 		Root: d.DSN(testserver.Root, ""), App: d.DSN(testserver.App, ""),
 		Private: true, Want: &d.Facts,
 	}
-	for _, n := range d.Nodes[1:] {
-		if d.Facts.Conflicts != nil {
+	for i, n := range d.Nodes {
+		switch {
+		case i == 0:
+		case d.Facts.Conflicts != nil:
 			t.Others = append(t.Others, n.DSN(testserver.Root, d.params))
-		} else {
+		default:
 			t.Replica = n.DSN(testserver.App, d.params)
 		}
 	}

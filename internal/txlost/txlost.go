@@ -15,10 +15,13 @@ var Err = errors.New("the transaction ended early: an error rolled it back (such
 // MariaDB.
 const (
 	errFromEngine         = 1030 // ER_GET_ERRNO
+	errUnknown            = 1105 // ER_UNKNOWN_ERROR, of vtgate
 	errDuringCommit       = 1180 // ER_ERROR_DURING_COMMIT
 	errDuringRollback     = 1181 // ER_ERROR_DURING_ROLLBACK
 	errDeadlock           = 1213 // ER_LOCK_DEADLOCK
 	errQueryInterrupted   = 1317 // ER_QUERY_INTERRUPTED
+	errServerGone         = 2006 // CR_SERVER_GONE_ERROR, of a tablet
+	errServerLost         = 2013 // CR_SERVER_LOST, of a tablet
 	errQueryTimeout       = 3024 // ER_QUERY_TIMEOUT
 	errRolledBackByPlugin = 3101 // ER_TRANSACTION_ROLLBACK_DURING_COMMIT: a conflict in Group Replication
 )
@@ -30,7 +33,7 @@ func Ends(err *mysql.MySQLError) bool {
 	case errQueryInterrupted, errQueryTimeout:
 		return FromVitess(err) // its tablet has closed the connection to the shard
 	}
-	return Conflict(err)
+	return Conflict(err) || ShardLost(err)
 }
 
 // Conflict reports whether an error says that the server has rolled the transaction
@@ -40,7 +43,25 @@ func Conflict(err *mysql.MySQLError) bool {
 }
 
 // FromVitess reports whether an error comes from a shard behind vtgate.
-func FromVitess(err *mysql.MySQLError) bool { return strings.HasPrefix(err.Message, "target: ") }
+func FromVitess(err *mysql.MySQLError) bool {
+	return strings.HasPrefix(err.Message, "target: ") || shardGone(err)
+}
+
+// ShardLost reports whether vtgate has lost a shard's tablet, or the tablet its connection to
+// the shard's server. Before COMMIT, nothing that the transaction did there is committed, and
+// nothing has to be on the other shards.
+func ShardLost(err *mysql.MySQLError) bool {
+	if !FromVitess(err) {
+		return false
+	}
+	unavailable := err.Number == errUnknown && strings.Contains(err.Message, "code = Unavailable") // of gRPC
+	return unavailable || err.Number == errServerGone || err.Number == errServerLost || shardGone(err)
+}
+
+// shardGone reports whether vtgate could not reach a shard in a transaction. Unless the
+// statement was COMMIT, vtgate has then rolled back on the other shards, and refuses
+// everything but a ROLLBACK.
+func shardGone(err *mysql.MySQLError) bool { return strings.HasPrefix(err.Message, "VT15001: ") }
 
 // yielded reports whether an error says that the transaction has yielded to
 // another member's in Group Replication: the engine has rolled it back. The
