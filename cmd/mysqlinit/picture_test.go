@@ -74,15 +74,20 @@ func compare(t *testing.T, name, got string, except *regexp.Regexp) {
 	if len(file) > 60_000 {
 		t.Errorf("%s has %d bytes", path, len(file))
 	}
-	textOf := func(svg string) string {
+	linesOf := func(svg string) []string {
 		text := html.UnescapeString(regexp.MustCompile("<[^>]*>").ReplaceAllString(svg, ""))
 		if except != nil {
 			text = except.ReplaceAllString(text, "#")
 		}
-		return text
+		return strings.Split(text, "\n")
 	}
-	if textOf(got) != textOf(string(file)) {
-		t.Errorf("%s is not what the command prints; make pictures draws it\ngot  %s\nwant %s", path, textOf(got), textOf(string(file)))
+	printed, drawn := linesOf(got), linesOf(string(file))
+	same := 0
+	for same < min(len(printed), len(drawn)) && printed[same] == drawn[same] {
+		same++
+	}
+	if printed, drawn = printed[same:], drawn[same:]; len(printed)+len(drawn) > 0 {
+		t.Errorf("%s is not what the command prints; make pictures draws it. After %d lines that are the same\ngot  %q\nwant %q", path, same, printed, drawn)
 	}
 }
 

@@ -68,7 +68,8 @@ func race(ctx context.Context, out *screen, o raceOptions) (kept bool, err error
 	if err := takesWrites(report); err != nil && !o.force {
 		return false, err
 	}
-	if err := st.prepared.PingContext(ctx); err != nil { // not only after the first act
+	// This driver can refuse a server that the plain driver, which has the first act, takes.
+	if err := st.prepared.PingContext(ctx); err != nil {
 		return false, fmt.Errorf("%s: %w", cfg.Addr, err)
 	}
 	workers, err := st.fitWorkers(ctx, o.workers)
