@@ -114,6 +114,17 @@ func checkGolden(t *testing.T, dsn string, wantCode int, name string) {
 	}
 }
 
+// If both drivers' sessions are alike, nothing is said about the plain driver's.
+func TestCheckIfBothAreRepeatableRead(t *testing.T) {
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
+	for params, want := range map[string]bool{"": true, "isolation=server": false, "tx_isolation=%27READ-COMMITTED%27": false} {
+		_, stdout, stderr := runCheck(t, s.DSN(testserver.App, params))
+		if strings.Contains(stdout, "Through the plain driver sessions are REPEATABLE READ") != want {
+			t.Errorf("%q: %s%s", params, stdout, stderr)
+		}
+	}
+}
+
 // logStatements makes a server's new sessions log in STATEMENT format.
 func logStatements(t *testing.T, s *testserver.Server) {
 	t.Helper()

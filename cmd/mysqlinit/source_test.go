@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -119,6 +120,19 @@ func TestOptionFile(t *testing.T) {
 		if got, err := clientDSN(writeFile(t, text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %q, %v", text, got, err)
 		}
+	}
+}
+
+func TestOptionFileThatEverybodyCanWrite(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no such permission")
+	}
+	path := writeFile(t, "[client]\nuser=a")
+	if err := os.Chmod(path, 0o646); err != nil {
+		t.Fatal(err)
+	}
+	if dsn, err := clientDSN(path); err == nil || !strings.Contains(err.Error(), "chmod o-w "+path) {
+		t.Errorf("got %q, %v", dsn, err)
 	}
 }
 
