@@ -6,9 +6,10 @@
 //
 //	db, err := sql.Open("mysqlinit", "user:password@tcp(db:3306)/app")
 //
-// It wraps [github.com/go-sql-driver/mysql]: any DSN that works there works here,
-// except on a server that logs in STATEMENT format (see below). Once a session is
-// prepared, the pool holds that driver's own connection, with nothing in between.
+// It wraps [github.com/go-sql-driver/mysql]. DSNs that work there work here, with a
+// few exceptions, such as on a server that logs in STATEMENT format (see below);
+// docs/before.md lists them. Once a session is prepared, the pool holds that
+// driver's own connection, with nothing in between.
 //
 // # Why
 //

@@ -50,7 +50,7 @@ func Register(name string, opts ...Option) {
 		panic(err)
 	}
 	if name == "mysql" && slices.Contains(sql.Drivers(), name) {
-		panic(errors.New(`mysqlinit: Register("mysql"): the name is taken. The MySQL driver takes it unless the program is built with -ldflags '-X github.com/go-sql-driver/mysql.driverName=mysql-plain' (go test and go run take the same flag). Of several -ldflags the last counts`))
+		panic(errors.New(`mysqlinit: Register("mysql"): the name is taken, if not by an earlier Register then by the MySQL driver, which takes it unless the program is built with -ldflags '-X github.com/go-sql-driver/mysql.driverName=mysql-plain' (go test and go run take the same flag). Of several -ldflags the last counts`))
 	}
 	sql.Register(name, d)
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -119,36 +121,172 @@ func isMySQLNow(db *sql.DB) bool {
 	return false
 }
 
-// Each search of docs/before.md finds the code that stands below it.
-func TestBeforeSearchesFindTheCode(t *testing.T) {
+// beforeSearch is a search of docs/before.md, with the first code below it, if there is some.
+type beforeSearch struct{ title, command, code string }
+
+func beforeSearches(t *testing.T) (searches []beforeSearch) {
+	t.Helper()
 	text, err := os.ReadFile("docs/before.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	searches := 0
 	for section := range strings.SplitSeq(string(text), "\n## ") {
-		title, _, _ := strings.Cut(section, "\n")
-		var search string
+		search := beforeSearch{}
+		search.title, _, _ = strings.Cut(section, "\n")
 		for _, block := range fence.FindAllStringSubmatch(section, -1) {
 			if block[1] == "sh" && strings.Contains(block[2], "grep") {
-				search = block[2]
+				search.command = block[2]
 			}
-			if block[1] != "go" || search == "" {
-				continue
+			if block[1] == "go" && search.command != "" && search.code == "" {
+				search.code = block[2]
 			}
-			searches++
-			found, err := exec.CommandContext(t.Context(), "sh", "-c", search).Output()
-			if err != nil {
-				t.Errorf("%s: %s: %v", title, search, err)
-			}
-			if !anyLineIn(flat(block[2]), flat(string(found))) {
-				t.Errorf("%s: this search finds no line of the code below it:\n%s%s", title, search, block[2])
-			}
-			break
+		}
+		if search.command != "" {
+			searches = append(searches, search)
 		}
 	}
-	if searches < 6 {
-		t.Errorf("found only %d searches", searches)
+	if len(searches) < 8 {
+		t.Errorf("found only %d searches", len(searches))
+	}
+	return searches
+}
+
+// found returns what a search prints in a folder, which also stands for the server's
+// configuration.
+func (s beforeSearch) found(t *testing.T, folder string) string {
+	t.Helper()
+	search := exec.CommandContext(t.Context(), "sh", "-c", strings.ReplaceAll(s.command, "/etc/mysql /etc/my.cnf /etc/my.cnf.d", "."))
+	search.Dir = folder
+	output, err := search.Output()
+	if err != nil {
+		t.Errorf("%s: %s: %v", s.title, s.command, err)
+	}
+	return string(output)
+}
+
+// Each search of docs/before.md finds the code that stands below it.
+func TestBeforeSearchesFindTheCode(t *testing.T) {
+	for _, search := range beforeSearches(t) {
+		if search.code == "" {
+			continue
+		}
+		printed := search.found(t, ".")
+		if strings.Contains(search.command, "go list") && strings.Contains(printed, "/driver.go:") {
+			t.Errorf("%s: this search finds the sources of the drivers:\n%s", search.title, printed)
+		}
+		if !anyLineIn(flat(search.code), flat(printed)) {
+			t.Errorf("%s: this search finds no line of the code below it:\n%s%s", search.title, search.command, search.code)
+		}
+	}
+}
+
+// Programs write the same in many ways. Each search finds those of the samples that it
+// is for, and leaves the others alone.
+func TestBeforeSearchesFindEachSpelling(t *testing.T) {
+	for _, test := range []struct {
+		title          string
+		finds, ignores []string
+	}{
+		{
+			"Several reads in one transaction",
+			[]string{
+				"tx, err := db.Begin()",
+				"tx, err := db.BeginTx(ctx, nil)",
+				"tx, err := db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})",
+				"tx, err := db.BeginTx(ctx, &sql.TxOptions{})",
+				"tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelDefault})",
+				"tx, err := db.BeginTx(\n\tr.Context(),\n\tnil,\n)",
+				"tx, err := db.Beginx()", "tx, err := db.BeginTxx(ctx, nil)", "tx := db.MustBegin()", "tx := db.MustBeginTx(ctx, nil)", // sqlx
+				"tx, err := client.Tx(ctx)", "tx, err := client.BeginTx(ctx, nil)", // ent
+				"session := engine.NewSession()", "res, err := engine.Transaction(fn)", // xorm
+				"err := db.Transaction(func(tx *gorm.DB) error {", "err := db.WithContext(ctx).Transaction(fn)", "tx := db.Begin(&sql.TxOptions{ReadOnly: true})", // GORM
+				"err := db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {", "err := db.RunInTx(\n\tctx,\n\tnil,\n\tfn,\n)", // bun
+			},
+			[]string{
+				"tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})",
+				"tx, err := client.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelSerializable})",
+				"tx.Commit()", "q := queries.WithTx(tx)",
+			},
+		},
+		{
+			"CONSISTENT SNAPSHOT",
+			[]string{`conn.ExecContext(ctx, "start transaction with consistent snapshot, read only")`},
+			[]string{`conn.ExecContext(ctx, "START TRANSACTION READ ONLY")`},
+		},
+		{
+			"A range, FOR UPDATE, then INSERT",
+			[]string{
+				"db.Query(`\n\tSELECT id\n\tFROM bookings\n\tFOR UPDATE`)", `db.Query("SELECT 1 FROM t FOR SHARE")`, "SELECT 1 FROM t\nLOCK IN SHARE MODE;",
+				`tx.Clauses(clause.Locking{Strength: "UPDATE"})`, // GORM
+				"client.Booking.Query().ForUpdate().All(ctx)",    // ent
+				`db.NewSelect().Model(&b).For("UPDATE")`,         // bun
+				"session.ForUpdate().Find(&bookings)",            // xorm
+			},
+			[]string{`db.Exec("UPDATE bookings SET room = ?", room)`},
+		},
+		{
+			"INSERT … SELECT, then DELETE",
+			[]string{
+				`tx.Exec("INSERT INTO archive SELECT * FROM bookings")`,
+				"tx.Exec(`INSERT INTO archive\n\tSELECT * FROM bookings`)",
+				"tx.Exec(`\n\tinsert ignore into archive (\n\t\troom,\n\t\tslot,\n\t\tmade_at\n\t)\n\tselect room, slot, made_at\n\tfrom bookings\n`)",
+				"REPLACE\nINTO archive\nSELECT * FROM bookings;",
+				"tx.Exec(\"INSERT INTO archive (room) \" +\n\t\"SELECT room FROM bookings\")",
+			},
+			[]string{`tx.Exec("INSERT INTO archive VALUES (?)", room)`, `tx.Query("SELECT * FROM archive")`, "strings.Replace(name, a, b, 1)\nselect {}"},
+		},
+		{
+			"SET in the code",
+			[]string{
+				`db.Exec("SET SESSION wait_timeout = 5")`, `db.Exec("set foreign_key_checks=0")`, `db.Exec("SET @tenant = ?", tenant)`, `db.Exec("SET NAMES latin1")`,
+				"db.Exec(`\n\t\tSET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE`)",
+				"db.Exec(`\nset autocommit = 0\n`)",
+				"db.Exec(`\n\tSET foreign_key_checks = 0\n`)",
+				"db.Exec(`  SET GLOBAL wait_timeout = 5`)",
+			},
+			[]string{"db.Exec(`\n\tUPDATE bookings\n\tSET room = ?\n`, room)", `db.Exec("UPDATE bookings SET room = ?", room)`, "set := map[string]bool{}"},
+		},
+		{
+			"The driver's type",
+			[]string{"_, ok := db.Driver().(*mysql.MySQLDriver)", `if db.DriverName() == "mysql" {`},
+			[]string{"errors.As(err, &mysqlErr)"},
+		},
+		{
+			"Replication filters by database",
+			[]string{"binlog-do-db = app", "binlog_ignore_db=test", "replicate-do-db=app", "Replicate_Ignore_DB=test"},
+			[]string{"replicate-do-table=app.t", "replicate-wild-do-table=app.%"},
+		},
+	} {
+		t.Run(test.title, func(t *testing.T) {
+			folder := t.TempDir()
+			write := func(name, sample string) {
+				if err := os.WriteFile(filepath.Join(folder, name), []byte(sample+"\n"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i, sample := range test.finds {
+				write(fmt.Sprintf("finds%d.go", i), sample)
+			}
+			for i, sample := range test.ignores {
+				write(fmt.Sprintf("ignores%d.go", i), sample)
+			}
+			searches := beforeSearches(t)
+			i := slices.IndexFunc(searches, func(s beforeSearch) bool { return s.title == test.title })
+			if i < 0 {
+				t.Fatal("docs/before.md has no search with this title")
+			}
+			found := searches[i].found(t, folder)
+			for i, sample := range test.finds {
+				if !strings.Contains(found, fmt.Sprintf("finds%d.go", i)) {
+					t.Errorf("not found:\n%s", sample)
+				}
+			}
+			for i, sample := range test.ignores {
+				if strings.Contains(found, fmt.Sprintf("ignores%d.go", i)) {
+					t.Errorf("found:\n%s", sample)
+				}
+			}
+		})
 	}
 }
 
@@ -474,6 +612,35 @@ func TestBeforeProgramThatHardCodesTheName(t *testing.T) {
 		}
 	}()
 	mysqlinit.Register("mysql")
+}
+
+// The plain driver connects with each of these DSNs, and Open refuses it.
+func TestBeforeRefusedDSNs(t *testing.T) {
+	onBoth(t, logsStatements, func(t *testing.T, s *testserver.Server) {
+		level := isolationVariable(s)
+		for _, params := range []string{
+			"binlog_format=STATEMENT",
+			"binlog_format=STATEMENT&" + level + "=%27READ-COMMITTED%27",
+			"time_zone='SYSTEM',SESSION+binlog_format='ROW'",
+			level + "=%27SERIALIZABLE%27&" + level + "=%27REPEATABLE-READ%27",
+			"@@" + level + "=%27SERIALIZABLE%27",
+		} {
+			dsn := s.DSN(testserver.Root, params)
+			if err := pool(t, "mysql", dsn).PingContext(t.Context()); err != nil {
+				t.Errorf("%s: the plain driver: %v", params, err)
+			}
+			if db, err := sql.Open("mysqlinit", dsn); err == nil {
+				t.Errorf("%s: Open returns no error", params)
+				_ = db.Close()
+			}
+		}
+		// What the page says to write instead.
+		for _, params := range []string{"binlog_format=STATEMENT&isolation=server", "time_zone='SYSTEM'&binlog_format='ROW'"} {
+			if err := pool(t, "mysqlinit", s.DSN(testserver.Root, params)).PingContext(t.Context()); err != nil {
+				t.Errorf("%s: %v", params, err)
+			}
+		}
+	})
 }
 
 func TestBeforeServerThatLogsStatements(t *testing.T) {

@@ -7,10 +7,14 @@ import "strings"
 // commands joins lines to copy.
 func commands(lines ...string) string { return strings.Join(lines, "\n") }
 
+// administrator begins the comment on statements that change the server. The
+// account of the check, into whose session they might be pasted, gets 1227.
+const administrator = "# as an administrator, now"
+
 // serverSetting are the lines that give new sessions a setting: now, and after the
 // server's next start.
 func serverSetting(statement, cnf string) string {
-	return commands("# now: new sessions, not those that are open", statement+";", afterStart(cnf))
+	return commands(administrator+": new sessions, not those that are open", statement+";", afterStart(cnf))
 }
 
 // afterStart are the lines for my.cnf.
@@ -29,6 +33,6 @@ func (f *facts) rowLogging() string {
 	if strings.HasPrefix(f.version, "5.") || strings.HasPrefix(f.version, "8.0.") {
 		word = "SLAVE" // known before 8.4
 	}
-	return commands("# now: new sessions, and the changes that it receives",
+	return commands(administrator+": new sessions, and the changes it receives",
 		"STOP "+word+" SQL_THREAD;", set+";", "START "+word+" SQL_THREAD;", afterStart(cnf))
 }

@@ -63,14 +63,6 @@ func (f *facts) isReplica() bool { return len(f.replica) > 0 }
 // on reports whether a variable of the server is on.
 func (f *facts) on(name string) bool { return isOn(f.global[name]) }
 
-func isOn(value string) bool {
-	switch strings.ToUpper(strings.TrimSpace(value)) {
-	case "ON", "1", "YES", "TRUE":
-		return true
-	}
-	return false
-}
-
 // mentions reports whether a text contains one of the words. Words are in lower
 // case; the text can be in any case.
 func mentions(text string, words ...string) bool {

@@ -11,7 +11,7 @@ import (
 	"github.com/mysqlinit/mysqlinit/internal/sysvar"
 )
 
-// This file compares the variables that a DSN sets with the session.
+// This file reads the variables that a DSN sets, and compares them with the session.
 
 // variablesIn returns the names of the variables that a configuration sets, in
 // lower case.
@@ -118,6 +118,14 @@ func minutesFromUTC(zone string) (minutes int, ok bool) {
 func isSwitch(value string) bool {
 	switch strings.ToUpper(strings.TrimSpace(value)) {
 	case "ON", "OFF", "0", "1":
+		return true
+	}
+	return false
+}
+
+func isOn(value string) bool {
+	switch strings.ToUpper(strings.TrimSpace(value)) {
+	case "ON", "1", "YES", "TRUE":
 		return true
 	}
 	return false

@@ -12,25 +12,26 @@ var binlogPrivileges = []string{"SUPER", "BINLOG ADMIN", "BINLOG_ADMIN", "SESSIO
 
 var globalGrant = regexp.MustCompile(`^GRANT (.*) ON \*\.\* TO `)
 
-// privileges returns those of the binlogPrivileges that the account has.
-// An account with all privileges has just "ALL PRIVILEGES".
-func (f *facts) privileges() (found []string) {
+// globalPrivileges returns all that the account has for the whole server.
+func (f *facts) globalPrivileges() (found []string) {
 	for _, grant := range f.grants {
-		match := globalGrant.FindStringSubmatch(grant)
-		if match == nil {
-			continue
-		}
-		for name := range strings.SplitSeq(match[1], ",") {
-			name = strings.TrimSpace(name)
-			if name == "ALL PRIVILEGES" {
-				return []string{name}
-			}
-			if slices.Contains(binlogPrivileges, name) {
-				found = append(found, name)
+		if match := globalGrant.FindStringSubmatch(grant); match != nil {
+			for name := range strings.SplitSeq(match[1], ",") {
+				found = append(found, strings.TrimSpace(name))
 			}
 		}
 	}
 	return found
+}
+
+// privileges returns those of the binlogPrivileges that the account has.
+// An account with all privileges has just "ALL PRIVILEGES".
+func (f *facts) privileges() []string {
+	found := f.globalPrivileges()
+	if slices.Contains(found, "ALL PRIVILEGES") {
+		return []string{"ALL PRIVILEGES"}
+	}
+	return slices.DeleteFunc(found, func(name string) bool { return !slices.Contains(binlogPrivileges, name) })
 }
 
 // smallestPrivilege is the smallest that lets an account set binlog_format, and what
@@ -48,15 +49,8 @@ func (f *facts) smallestPrivilege() (privilege, also string) {
 // isAdministrator reports whether the account has other global privileges than the
 // binlogPrivileges, such as root has.
 func (f *facts) isAdministrator() bool {
-	return slices.ContainsFunc(f.grants, func(grant string) bool {
-		match := globalGrant.FindStringSubmatch(grant)
-		if match == nil {
-			return false
-		}
-		return slices.ContainsFunc(strings.Split(match[1], ","), func(name string) bool {
-			name = strings.TrimSpace(name)
-			return name != "USAGE" && !slices.Contains(binlogPrivileges, name)
-		})
+	return slices.ContainsFunc(f.globalPrivileges(), func(name string) bool {
+		return name != "USAGE" && !slices.Contains(binlogPrivileges, name)
 	})
 }
 

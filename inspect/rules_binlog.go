@@ -60,6 +60,21 @@ func (f *facts) leavesFormat() bool {
 	return f.cfg != nil && strings.EqualFold(f.cfg.Params["binlog"], "server")
 }
 
+// dsnLevel returns the value of the DSN's key isolation of the driver mysqlinit, or "".
+func (f *facts) dsnLevel() string {
+	if f.cfg == nil {
+		return ""
+	}
+	return f.cfg.Params["isolation"]
+}
+
+// keepsOtherLevel reports whether the DSN's key isolation is why the session is
+// neither READ COMMITTED nor READ UNCOMMITTED.
+func (f *facts) keepsOtherLevel() bool {
+	asked, _ := sysvar.ParseLevel(f.dsnLevel())
+	return f.dsnLevel() != "" && !sysvar.NeedsRowLog(asked) && !needsRowLog(f.session)
+}
+
 // statementCureInClient is the cure if the server cannot be changed, and the GRANT
 // that is the last resort.
 func (f *facts) statementCureInClient() (cure, grant string) {
@@ -84,12 +99,23 @@ func binlogFormatFixed(f *facts) *Finding {
 	if format == "STATEMENT" && f.refusesStatement() {
 		return nil // binlogStatement reports it
 	}
-	return &Finding{
+	finding := &Finding{
 		Severity: Info,
 		What:     "this account's own grants do not let it set binlog_format, which is " + format,
 		Why:      "READ COMMITTED does not need that: the driver checks the format in the same statement instead of setting it; with MIXED, InnoDB logs the rows of READ COMMITTED transactions",
 	}
+	switch {
+	case !needsRowLog(f.session):
+		finding.Why = isolation(f.session) + " does not need that: InnoDB writes in every format; the driver checks the format only if it sets READ COMMITTED or READ UNCOMMITTED"
+	case f.leavesFormat():
+		finding.Why = "with binlog=server in the DSN the driver neither sets nor checks it; " + failsInStatement
+	case strings.EqualFold(f.dsnLevel(), "server"):
+		finding.Why = "with isolation=server in the DSN the driver does not check it; " + failsInStatement
+	}
+	return finding
 }
+
+const failsInStatement = "writes will fail (1665) if it becomes STATEMENT with the binary log on"
 
 func replicaStatement(f *facts) *Finding {
 	if !f.isReplica() || f.isMariaDB() || f.global[sysvar.BinlogFormat] != "STATEMENT" || !f.on("log_bin") || !f.logsUpdates() {

@@ -23,7 +23,7 @@ func noPrimaryKey(f *facts) *Finding {
 		What:     "tables without a primary key: " + firstNames(names),
 		Why:      "with row-based logging a replica searches the whole table for each changed row; " + cluster,
 		Cure:     "give each a key of columns that tell its rows apart; a new AUTO_INCREMENT column is not one if there are replicas, which can number the rows in another order",
-		Commands: commands(append([]string{"# all of them, with their columns", f.columnsWithoutKey(), "# to adapt"}, f.alter(names, "ADD PRIMARY KEY (COLUMN, COLUMN)")...)...),
+		Commands: commands("# all of them, with their columns", f.columnsWithoutKey(), "# to adapt", f.alter(names, "ADD PRIMARY KEY (COLUMN, COLUMN)")),
 	}
 }
 
@@ -42,11 +42,12 @@ func (f *facts) columnsWithoutKey() string {
 }
 
 // alter returns the statements that change the tables that a finding names.
-func (f *facts) alter(names []string, how string) (statements []string) {
+func (f *facts) alter(names []string, how string) string {
+	var statements []string
 	for _, name := range names[:min(len(names), maxNames)] {
 		statements = append(statements, "ALTER TABLE "+sqltext.QuoteName(f.database)+"."+sqltext.QuoteName(name), "  "+how+";")
 	}
-	return statements
+	return commands(statements...)
 }
 
 func notInnoDB(f *facts) *Finding {
@@ -59,7 +60,7 @@ func notInnoDB(f *facts) *Finding {
 		What:     "tables whose engine has no transactions: " + firstNames(names),
 		Why:      "isolation levels do not apply to them, and a rollback does not undo changes of them",
 		Cure:     "change their engine, which copies each table",
-		Commands: commands(f.alter(names, "ENGINE=InnoDB")...),
+		Commands: f.alter(names, "ENGINE=InnoDB"),
 	}
 }
 

@@ -78,6 +78,9 @@ func TestRules(t *testing.T) {
 	}
 	grant := func(grant string) func(*facts) { return func(f *facts) { f.grants = []string{grant} } }
 	mariaDB := func(f *facts) { f.mariaDB() }
+	dsn := func(key, value string) func(*facts) {
+		return func(f *facts) { f.cfg.Params = map[string]string{key: value} }
+	}
 	repeatableRead := func(f *facts) { f.session["transaction_isolation"] = "REPEATABLE-READ" }
 	replica := func(f *facts) { f.replica = map[string]string{"replica_io_running": "Yes"} }
 	onVitess := func(change func(*facts)) func(*facts) {
@@ -123,6 +126,16 @@ func TestRules(t *testing.T) {
 		{name: "a privilege to set it", change: grant("GRANT SESSION_VARIABLES_ADMIN ON *.* TO `app`@`%`"), want: "account-privileges info", absent: "binlog-format-fixed", text: "sql_log_bin"},
 		{name: "READ COMMITTED by default", change: set("transaction_isolation", "READ-COMMITTED"), absent: "server-repeatable-read"},
 		{name: "no READ COMMITTED for others in STATEMENT", change: set("binlog_format", "STATEMENT"), want: "server-repeatable-read info", text: "only after it logs rows"},
+		{name: "READ COMMITTED by the driver", change: func(*facts) {}, want: "server-repeatable-read info", text: "use the driver mysqlinit"},
+		{name: "isolation=server", change: all(repeatableRead, dsn("isolation", "server")), want: "server-repeatable-read info", text: "for this program: take isolation= out of this DSN"},
+		{name: "isolation=repeatable-read", change: all(repeatableRead, dsn("isolation", "Repeatable-Read")), want: "server-repeatable-read info", text: "for this program: take isolation= out of this DSN"},
+		{name: "isolation=server, STATEMENT", change: all(repeatableRead, dsn("isolation", "server"), set("binlog_format", "STATEMENT")), want: "server-repeatable-read info", text: "only after the server logs rows: take isolation= out"},
+		{name: "isolation=server, an init command", change: dsn("isolation", "server"), want: "server-repeatable-read info", text: "use the driver mysqlinit"},
+		{name: "isolation=read-committed, refused", change: all(repeatableRead, dsn("isolation", "read-committed")), want: "server-repeatable-read info", text: "use the driver mysqlinit"},
+		{name: "the format is checked", change: func(*facts) {}, want: "binlog-format-fixed info", text: "the driver checks the format in the same statement"},
+		{name: "the format is not checked at REPEATABLE READ", change: all(repeatableRead, dsn("isolation", "server")), want: "binlog-format-fixed info", text: "REPEATABLE-READ does not need that"},
+		{name: "the format is not checked, isolation=server", change: dsn("isolation", "server"), want: "binlog-format-fixed info", text: "with isolation=server in the DSN the driver does not check it"},
+		{name: "the format is not checked, binlog=server", change: dsn("binlog", "server"), want: "binlog-format-fixed info", text: "neither sets nor checks it"},
 		{name: "replica in STATEMENT", change: all(replica, set("binlog_format", "STATEMENT")), want: "replica-statement error", text: "1666"},
 		{name: "replica in STATEMENT, the statements", change: all(replica, set("binlog_format", "STATEMENT")), want: "replica-statement error", text: "STOP REPLICA SQL_THREAD;\nSET GLOBAL binlog_format = 'ROW';\nSTART REPLICA SQL_THREAD;\n#"},
 		{name: "replica in STATEMENT, MySQL 5.6", change: all(replica, set("binlog_format", "STATEMENT"), func(f *facts) { f.version = "5.6.24" }), want: "replica-statement error", text: "STOP SLAVE SQL_THREAD;"},

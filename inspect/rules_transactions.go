@@ -11,20 +11,27 @@ func serverRepeatableRead(f *facts) *Finding {
 	if !isRepeatableRead(f.global) {
 		return nil
 	}
+	forThis := "use the driver mysqlinit"
+	if f.keepsOtherLevel() {
+		forThis = "take isolation= out of this DSN, or leave it if that is intended"
+	}
 	finding := &Finding{
 		Severity: Info,
 		What:     "new sessions are REPEATABLE READ unless they are set otherwise",
 		Why:      "it is the server's default; get-or-create code in such a transaction loses the row that another transaction created (1062, then no row)",
-		Cure:     "for this program: use the driver mysqlinit; for all programs: change the server's level",
+		Cure:     "for this program: " + forThis + "; for all programs: change the server's level",
 		Commands: serverSetting("SET GLOBAL TRANSACTION ISOLATION LEVEL READ COMMITTED", "transaction-isolation = READ-COMMITTED"),
 	}
 	if f.logsStatements() { // other programs' writes would fail
 		finding.Commands = ""
-		finding.Cure = "for this program: use the driver mysqlinit; for all programs: change the server's level, but only after it logs rows: in STATEMENT format it refuses every write of a READ COMMITTED transaction (1665)"
+		finding.Cure = "for this program: " + forThis + "; for all programs: change the server's level, but only after it logs rows: in STATEMENT format it refuses every write of a READ COMMITTED transaction (1665)"
+		if f.keepsOtherLevel() {
+			finding.Cure = "only after the server logs rows: " + forThis + "; or, for all programs, change the server's level. In STATEMENT format it refuses every write of a READ COMMITTED transaction (1665)"
+		}
 	}
 	if f.vitess != nil {
 		finding.Commands = ""
-		finding.Cure = "use the driver mysqlinit; if you change my.cnf instead, then on the servers of all shards: vtgate drops the SET of every session while only the first has the level"
+		finding.Cure = forThis + "; if you change my.cnf instead, then on the servers of all shards: vtgate drops the SET of every session while only the first has the level"
 	}
 	return finding
 }
@@ -63,7 +70,7 @@ func deadlockDetectOff(f *facts) *Finding {
 		What:     "innodb_deadlock_detect is off",
 		Why:      "a deadlock does not give error 1213 at once, but 1205 after innodb_lock_wait_timeout, which is 50 s by default, and then only the statement is rolled back",
 		Cure:     "set it to its default; or set a short innodb_lock_wait_timeout",
-		Commands: commands("# now", "SET GLOBAL innodb_deadlock_detect = ON;", "# in my.cnf: from the next start of the server", "[mysqld]", "innodb_deadlock_detect = ON"),
+		Commands: commands(administrator, "SET GLOBAL innodb_deadlock_detect = ON;", "# in my.cnf: from the next start of the server", "[mysqld]", "innodb_deadlock_detect = ON"),
 	}
 }
 

@@ -3,6 +3,7 @@ package mysqltx
 import (
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/mysqlinit/mysqlinit/internal/txlost"
 )
@@ -60,11 +61,15 @@ type ConflictError struct {
 	Err error  // the server's last error
 }
 
-// Error names the key, and says what to check.
+// Error names the key, if there is a name, and says what to check.
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("mysqltx: create collides with a row on key %q, and get does not find that row: "+
-		"does get look for it by that key (also if it is soft-deleted), append lock to its SELECT, and ask the server that create writes to? "+
-		"(a replica lags; so does a Galera node without wsrep_sync_wait): %v", e.Key, e.Err)
+	key := "key " + strconv.Quote(e.Key)
+	if e.Key == "" {
+		key = "a unique key"
+	}
+	return fmt.Sprintf("mysqltx: create collides with a row on %s, and get does not find that row: "+
+		"does get look for it by that key (even if it is soft-deleted), append lock to its SELECT, and ask the server that create writes to? "+
+		"(a replica lags; so does a Galera node without wsrep_sync_wait): %v", key, e.Err)
 }
 
 // Unwrap returns Err.

@@ -55,6 +55,7 @@ func TestCreateBehindVtgate(t *testing.T) {
 		{2013, "target: ks.80-.primary: vttablet: rpc error: code = Canceled desc = EOF", true},
 		{1105, "target: ks.80-.primary: vttablet: rpc error: code = Unavailable desc = error reading from server: EOF", true},
 		{1105, "target: ks.80-.primary: vttablet: rpc error: code = InvalidArgument desc = made up", false},
+		{1105, "target: ks.80-.primary: vttablet: rpc error: code = InvalidArgument desc = made up: INSERT 'code = Unavailable desc'", false},
 	} {
 		db := startCutter(t, d, cut{statement: "INSERT", times: 1, answer: test.answer, message: test.message}).open(t, "")
 		_, _, err := mysqltx.GetOrCreate(t.Context(), db, getNothing, func(ctx context.Context, q mysqltx.Querier) (int64, error) {

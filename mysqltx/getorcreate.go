@@ -162,7 +162,7 @@ func (g *getOrCreate[T]) inTransaction(ctx context.Context) error {
 
 func (g *getOrCreate[T]) makeInTransaction(ctx context.Context) (collided bool, err error) {
 	intact, err := inSavepoint(ctx, g.q, func(ctx context.Context) error { return g.make(ctx, "") })
-	return intact && g.settings.isDuplicate(err), err
+	return intact && !g.created && g.settings.isDuplicate(err), err
 }
 
 // autocommit works on a pool, or on a connection that is in no transaction. looked

@@ -187,6 +187,16 @@ func TestGetOrCreateWithOtherErrors(t *testing.T) {
 		if conflict, ok := errors.AsType[*mysqltx.ConflictError](err); !ok || conflict.Err != taken || conflict.Key != "" {
 			t.Errorf("get finds nothing: %v", err)
 		}
+		gets := 0
+		_, _, err = mysqltx.GetOrCreate(t.Context(), q, func(context.Context, mysqltx.Querier, string) (int64, error) {
+			if gets++; gets == 2 { // after create
+				return 0, taken
+			}
+			return 0, sql.ErrNoRows
+		}, insertUser("new "+email), duplicate)
+		if err != taken {
+			t.Errorf("get's error is taken for create's: %v", err)
+		}
 	})
 }
 

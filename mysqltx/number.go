@@ -95,7 +95,8 @@ func connectionLost(err error) bool {
 // middle of a large statement. It can also come from any other network connection.
 func brokenInWriting(err error) bool { return errors.As(err, new(*net.OpError)) }
 
-// needsOtherConnection reports whether the connection that returned err is unusable.
+// needsOtherConnection reports whether nothing can run any more on the connection that
+// returned err or, if vtgate has lost a shard, in its transaction.
 func needsOtherConnection(err error) bool {
 	return hasNumber(err, errWSREPNotReady) || connectionLost(err)
 }

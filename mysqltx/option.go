@@ -98,10 +98,11 @@ func WithReadOnly(on bool) Option {
 // On a connection of mysqlinit with guard=true the guard is the watch. It costs nothing,
 // and three round trips a transaction on members of Group Replication. Otherwise a
 // savepoint is the watch, the sentinel. It costs four round trips a transaction, and
-// five on such members. Whether a server is one is asked once. The sentinel sets autocommit to 0 for the transaction,
-// and to 1 after it. The latter commits whatever is open in the session. So use
-// WithSentinel(false) or the guard if your sessions need autocommit 0 themselves, and
-// with test drivers that put all connections into one transaction, such as go-txdb.
+// five on such members. Whether a server is one is asked once. The sentinel sets
+// autocommit to 0 for the transaction, and to 1 after it. The latter commits whatever is
+// open in the session. So use WithSentinel(false) or the guard if your sessions need
+// autocommit 0 themselves, and with test drivers that put all connections into one
+// transaction, such as go-txdb.
 func WithSentinel(on bool) Option {
 	return func(s *settings) error {
 		s.sentinel = on
@@ -132,7 +133,8 @@ func WithLastRead(on bool) Option {
 
 // WithNotFoundIf adds errors to [sql.ErrNoRows]: if get of [GetOrCreate] returns an error
 // for which notFound returns true, there is no row. It is for libraries and repositories
-// with an error of their own, such as ent.IsNotFound and gorm.ErrRecordNotFound.
+// that have their own error, such as gorm.ErrRecordNotFound and what ent.IsNotFound
+// recognises. [Run] doesn't ask notFound.
 func WithNotFoundIf(notFound func(error) bool) Option {
 	return func(s *settings) error {
 		s.notFound = notFound
@@ -141,9 +143,11 @@ func WithNotFoundIf(notFound func(error) bool) Option {
 }
 
 // WithDuplicateIf adds errors to those of [IsDuplicateKey]: if create of [GetOrCreate]
-// returns an error for which duplicate returns true, there is such a row already. It is for
+// returns an error for which duplicate returns true, the row is there already. It is for
 // libraries and repositories that hide the server's error, such as GORM, which with
-// TranslateError returns gorm.ErrDuplicatedKey.
+// TranslateError returns gorm.ErrDuplicatedKey. duplicate must return false for other
+// broken constraints, such as a foreign key: otherwise their error becomes a misleading
+// [ConflictError]. [Run] doesn't ask duplicate.
 func WithDuplicateIf(duplicate func(error) bool) Option {
 	return func(s *settings) error {
 		s.duplicate = duplicate

@@ -24,9 +24,9 @@ import (
 // It is meant for a loop around BeginTx, and can be asked about what Commit returned.
 // So it is false for a connection that was lost otherwise (mysql.ErrInvalidConn, 1053,
 // 1927, 3169): if that happens during COMMIT, nobody knows whether the transaction was
-// committed. For the same reason it is false for 1205, 2013 and VT15001 from vtgate, which
-// can have committed on another shard. [Run] knows when COMMIT was sent, and runs again in
-// these cases too.
+// committed. For the same reason it is false for what vtgate answers if a shard timed out or
+// was lost (1205, 2006, 2013, 1105 with VT15001 or Unavailable): another shard can have
+// committed. [Run] knows when COMMIT was sent, and runs again in these cases too.
 //
 // If several errors are joined, one of these is enough. IsRetryable is false for an
 // [AmbiguousCommitError], whatever it wraps, and for an error of Run that found that

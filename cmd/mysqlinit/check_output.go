@@ -34,6 +34,11 @@ func (c *checked) print(out *screen) error {
 	for _, line := range wrap(c.Verdict, out.width) {
 		fmt.Fprintln(&b, out.paint(verdict, line))
 	}
+	if c.plainLoses() {
+		for _, line := range wrap("Through the plain driver sessions are REPEATABLE READ, at which get-or-create in a transaction loses rows (see mysqlinit race)", out.width) {
+			fmt.Fprintln(&b, out.paint(bold, line))
+		}
+	}
 	b.WriteString("\n")
 	for _, field := range []struct{ label, text string }{
 		{"checked", c.Host + " at " + c.Time.Format(time.RFC3339) + " by " + c.Tool},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"database/sql"
 	"encoding/json"
 	"flag"
@@ -12,8 +13,12 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/go-sql-driver/mysql"
 
 	"github.com/mysqlinit/mysqlinit/inspect"
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
@@ -109,6 +114,17 @@ func checkGolden(t *testing.T, dsn string, wantCode int, name string) {
 	}
 }
 
+// If both drivers' sessions are alike, nothing is said about the plain driver's.
+func TestCheckIfBothAreRepeatableRead(t *testing.T) {
+	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
+	for params, want := range map[string]bool{"": true, "isolation=server": false, "tx_isolation=%27READ-COMMITTED%27": false} {
+		_, stdout, stderr := runCheck(t, s.DSN(testserver.App, params))
+		if strings.Contains(stdout, "Through the plain driver sessions are REPEATABLE READ") != want {
+			t.Errorf("%q: %s%s", params, stdout, stderr)
+		}
+	}
+}
+
 // logStatements makes a server's new sessions log in STATEMENT format.
 func logStatements(t *testing.T, s *testserver.Server) {
 	t.Helper()
@@ -194,19 +210,35 @@ func TestCheckIfPlainCannotConnect(t *testing.T) {
 }
 
 // A check has one connection at a time: an account can be allowed few.
-func TestCheckTakesFewConnections(t *testing.T) {
+func TestCheckTakesOneConnectionAtATime(t *testing.T) {
 	s := testserver.Borrow(t, testserver.Config{Binlog: "MIXED"})
-	root, err := sql.Open("mysql", s.DSN(testserver.Root, ""))
-	if err != nil {
-		t.Fatal(err)
+	var open, most, all atomic.Int32
+	mysql.RegisterDialContext("counted", func(ctx context.Context, addr string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+		if err != nil {
+			return nil, err
+		}
+		all.Add(1)
+		most.Store(max(most.Load(), open.Add(1)))
+		return &countedConn{TCPConn: conn.(*net.TCPConn), open: &open}, nil
+	})
+	defer mysql.DeregisterDialContext("counted")
+	code, stdout, stderr := runCheck(t, "app@counted("+s.Addr+")/test")
+	if code != exitOK || most.Load() != 1 || all.Load() < 2 {
+		t.Errorf("exit code %d, %d connections, %d at a time, %s%s", code, all.Load(), most.Load(), stdout, stderr)
 	}
-	defer root.Close()
-	// Two, because the server ends a connection a moment after it is closed.
-	testserver.Exec(t, root, "CREATE USER few@'%' WITH MAX_USER_CONNECTIONS 2", "GRANT ALL ON test.* TO few@'%'")
-	code, stdout, stderr := runCheck(t, s.DSN("few", ""))
-	if code != exitOK || strings.Contains(stdout, "no connection") {
-		t.Errorf("exit code %d, %s%s", code, stdout, stderr)
-	}
+}
+
+// countedConn is the network's connection, except that it notes when it is closed.
+type countedConn struct {
+	*net.TCPConn
+	open *atomic.Int32
+	once sync.Once
+}
+
+func (c *countedConn) Close() error {
+	c.once.Do(func() { c.open.Add(-1) })
+	return c.TCPConn.Close()
 }
 
 // A wrong password is tried once: servers lock an account after a few.

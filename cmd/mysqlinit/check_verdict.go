@@ -1,11 +1,13 @@
 package main
 
 import (
+	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/mysqlinit/mysqlinit/inspect"
+	"github.com/mysqlinit/mysqlinit/internal/sysvar"
 )
 
 // This file makes the verdict and the exit code of a check.
@@ -41,6 +43,22 @@ func (c *checked) mainPoint() string {
 		}
 	}
 	return "this DSN's sessions are in order"
+}
+
+// plainLoses reports whether get-or-create loses rows through the plain driver and
+// not through this one. A program that still uses the plain driver is then not in
+// order, whatever the verdict on this driver's sessions is.
+func (c *checked) plainLoses() bool {
+	return levelOf(c.Mysqlinit) == sql.LevelReadCommitted && levelOf(c.Plain) == sql.LevelRepeatableRead
+}
+
+// levelOf is sql.LevelDefault if there was no connection.
+func levelOf(s *inspect.State) sql.IsolationLevel {
+	if s == nil {
+		return sql.LevelDefault
+	}
+	level, _ := sysvar.ParseLevel(s.Isolation)
+	return level
 }
 
 func plural(n int, word string) string {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -89,7 +90,20 @@ var clientGroups = []string{"client", "client-server", "client-mariadb"}
 // mostIncludes bounds how deep files include others, as MySQL's programs do.
 const mostIncludes = 10
 
+// notForAll refuses a file that everybody can write: it could send the password to
+// another server. MySQL's programs ignore such a file. Windows has no such bits.
+func notForAll(path string) error {
+	info, err := os.Stat(path)
+	if err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o002 != 0 && runtime.GOOS != "windows" {
+		err = fmt.Errorf("%s can be written by everybody, so MySQL's programs ignore it: chmod o-w %s", path, path)
+	}
+	return err
+}
+
 func (o *optionFile) read(path string, depth int) error {
+	if err := notForAll(path); err != nil {
+		return err
+	}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return err

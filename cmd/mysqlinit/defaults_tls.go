@@ -17,24 +17,15 @@ import (
 // an option file.
 const registeredTLS = "mysqlinit-defaults-file"
 
-// tlsOf returns the value of the DSN key tls. As MySQL's programs do, it uses TLS
-// if the server offers it, and checks the server's certificate only if there is an
-// authority to check it with.
+// tlsOf returns the value of the DSN key tls.
 func tlsOf(options map[string]string, host string) (string, error) {
-	mode := strings.ToUpper(options["ssl-mode"])
-	_, verify := options["ssl-verify-server-cert"] // MariaDB's
-	switch {
-	case isOff(options, "ssl") || has(options, "skip-ssl"):
-		mode = "DISABLED"
-	case mode != "":
-	case verify && !isOff(options, "ssl-verify-server-cert"):
-		mode = "VERIFY_IDENTITY"
-	case options["ssl-ca"] != "":
-		mode = "VERIFY_CA"
-	case has(options, "ssl") || options["ssl-cert"] != "":
-		mode = "REQUIRED"
-	default:
-		mode = "PREFERRED"
+	mode := sslMode(options)
+	if strings.HasPrefix(mode, "VERIFY_") {
+		for _, name := range stricter {
+			if options[name] != "" {
+				return "", fmt.Errorf("%s is not supported: want ssl-ca, and no revocation list", name)
+			}
+		}
 	}
 	config := &tls.Config{ServerName: host}
 	switch mode {
@@ -45,6 +36,10 @@ func tlsOf(options map[string]string, host string) (string, error) {
 	case "REQUIRED":
 		config.InsecureSkipVerify = true
 	case "VERIFY_CA":
+		if options["ssl-ca"] == "" {
+			// With this machine's authorities, anybody's certificate would do.
+			return "", errors.New("VERIFY_CA does not check the server's name, so it needs an ssl-ca; or use VERIFY_IDENTITY")
+		}
 		config.InsecureSkipVerify = true // of the name: the chain is checked below
 		config.VerifyConnection = func(state tls.ConnectionState) error {
 			return verifyChain(state, config.RootCAs)
@@ -71,6 +66,30 @@ func tlsOf(options map[string]string, host string) (string, error) {
 		config.Certificates = []tls.Certificate{certificate}
 	}
 	return registeredTLS, mysql.RegisterTLSConfig(registeredTLS, config)
+}
+
+// stricter are options that can only make a server's certificate fail the check. If
+// they were ignored, a server could pass that MySQL's programs refuse.
+var stricter = []string{"ssl-capath", "ssl-crl", "ssl-crlpath"}
+
+// sslMode returns the ssl-mode, or what the older options and MariaDB's mean. As
+// MySQL's programs do, it uses TLS if the server offers it, and checks the server's
+// certificate only if there is an authority to check it with.
+func sslMode(options map[string]string) string {
+	_, verify := options["ssl-verify-server-cert"] // MariaDB's
+	switch {
+	case options["ssl-mode"] != "": // MySQL 8 and later know no other way to switch TLS off
+		return strings.ToUpper(options["ssl-mode"])
+	case isOff(options, "ssl") || has(options, "skip-ssl"):
+		return "DISABLED"
+	case verify && !isOff(options, "ssl-verify-server-cert"):
+		return "VERIFY_IDENTITY"
+	case options["ssl-ca"] != "" || options["ssl-capath"] != "":
+		return "VERIFY_CA"
+	case has(options, "ssl") || options["ssl-cert"] != "":
+		return "REQUIRED"
+	}
+	return "PREFERRED"
 }
 
 // verifyChain checks a server's certificate without its name.

@@ -60,7 +60,11 @@ func (st *stage) orderAndPay(ctx context.Context, dsn string, guard bool, number
 	})
 	b.rollback()
 	if errorNumber(takeErr) != errDeadlock {
-		st.verdict(plain, "This server did not answer as expected: see above.")
+		if errorNumber(takeErr) == errLockWait && st.slowDeadlocks {
+			st.verdict(plain, "No transaction was ended: "+noDeadlocks)
+		} else {
+			st.verdict(plain, "This server did not answer as expected: see above.")
+		}
 		return true, errors.Join(a.err, b.err)
 	}
 	a.exec(ctx, insert(payment))

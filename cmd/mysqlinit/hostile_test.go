@@ -28,7 +28,7 @@ func dirtyAnswer(statement, more string) []byte {
 	switch {
 	case strings.HasPrefix(statement, "SELECT VERSION(), DATABASE()"):
 		return rows([]string{"v", "d"}, []string{"8.0" + more, "app" + more})
-	case strings.HasPrefix(statement, "SELECT VERSION()"):
+	case strings.HasPrefix(statement, "SELECT @@version, CURRENT_USER()"):
 		return rows([]string{"v", "u", "d", "c"}, []string{"8.0" + more, "app@%" + more, "app" + more, "1"})
 	case strings.Contains(statement, "VARIABLES WHERE"):
 		return rows([]string{"Variable_name", "Value"}, []string{"transaction_isolation", "READ-COMMITTED" + more},
@@ -42,6 +42,21 @@ func dirtyAnswer(statement, more string) []byte {
 		return rows([]string{"name" + more}, []string{"1"})
 	}
 	return scripted.OK(1)
+}
+
+// hasForgedLine reports whether dirt begins a line, and not because it did not fit on
+// the line before.
+func hasForgedLine(text string) bool {
+	const word = "forged"
+	before := strings.Repeat(" ", mostColumns)
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		if strings.HasPrefix(line, word) && utf8.RuneCountInString(before+" "+word) < mostColumns {
+			return true
+		}
+		before = line
+	}
+	return false
 }
 
 func TestDirtyServer(t *testing.T) {
@@ -65,7 +80,7 @@ func TestDirtyServer(t *testing.T) {
 					if !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) {
 						t.Errorf("not printable: %.2000q", text)
 					}
-					if text == "" || strings.Contains("\n"+text, "\nforged") {
+					if text == "" || hasForgedLine(text) {
 						t.Errorf("empty, or with a forged line: %.2000q", text)
 					}
 					if command[1] != "-json" {

@@ -47,7 +47,7 @@ func (st *stage) load(ctx context.Context, workers, keys int) (kept bool, err er
 	row("seconds", fmt.Sprintf("%.1f", plainRun.elapsed.Seconds()), fmt.Sprintf("%.1f", preparedRun.elapsed.Seconds()))
 	switch {
 	case preparedRun.lost() > 0:
-		st.verdict(bad, fmt.Sprintf("mysqlinit lost %s transactions: is the DSN's isolation not read-committed?", count(preparedRun.lost())))
+		st.verdict(bad, fmt.Sprintf("mysqlinit lost %s transactions, %s.", count(preparedRun.lost()), st.whyLost))
 	case plainRun.lost() == 0:
 		st.verdict(plain, "Neither driver lost any: either the server's own level is READ COMMITTED, or the race was not hard enough (-workers, -keys).")
 	default:
@@ -82,8 +82,8 @@ func (st *stage) runWorkers(ctx context.Context, db *sql.DB, name string, worker
 					sum.changed++
 				case errorNumber(err) == errDeadlock:
 					sum.deadlocked++
-				default:
-					failed = errors.Join(failed, err)
+				case failed == nil: // the others are the same, or follow from it
+					failed = err
 				}
 			})
 		}

@@ -48,9 +48,9 @@ processes of your machine. These are not:
   -dsn-file FILE       reads it from a file
   -defaults-file FILE  makes it of the group [client] of an option file, such as
                        ~/.my.cnf: user, password, host, port, socket, protocol,
-                       database, and options that begin with ssl; it ignores
-                       others. An argument such as '/app?isolation=server' adds
-                       a database and keys
+                       database, and those for TLS; it ignores others. An
+                       argument such as '/app?isolation=server' adds a database
+                       and keys
   MYSQLINIT_DSN        the environment variable, used if no other DSN is given
 
 'mysqlinit check -h' and 'mysqlinit race -h' list the flags.

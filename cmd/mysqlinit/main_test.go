@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"errors"
+	"net"
 	"os"
 	"regexp"
 	"strings"
@@ -11,6 +13,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/mysqlinit/mysqlinit/internal/scripted"
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
@@ -172,6 +175,82 @@ func TestRaceIfTheDriverRefuses(t *testing.T) {
 	code, stdout, stderr := runRace(t, "-workers=2", "-keys=1", s.DSN(testserver.App, ""))
 	if code != exitError || stdout != "" || !strings.Contains(stderr, "STATEMENT format") {
 		t.Errorf("exit code %d, %s%s", code, stdout, stderr)
+	}
+}
+
+// If no write can succeed, the race does not begin either. The driver does not refuse
+// to connect then: binlog=server is for pools that only read.
+func TestRaceIfNoWriteCanSucceed(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "STATEMENT"})
+	code, stdout, stderr := runRace(t, "-workers=2", "-keys=1", s.DSN(testserver.App, "binlog=server"))
+	if code != exitError || stdout != "" || !strings.Contains(stderr, "through the driver mysqlinit") ||
+		strings.Count(stderr, "1665") != 1 || !strings.Contains(stderr, "Cure: log rows on the server") {
+		t.Errorf("exit code %d, %s%s", code, stdout, stderr)
+	}
+	if code, stdout, stderr := runRace(t, "-workers=2", "-keys=1", s.DSN(testserver.App, "isolation=server")); code == exitError {
+		t.Errorf("REPEATABLE READ can write: exit code %d, %s%s", code, stdout, stderr)
+	}
+	root, err := sql.Open("mysql", s.DSN(testserver.Root, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	testserver.Exec(t, root, "SET GLOBAL TRANSACTION ISOLATION LEVEL READ COMMITTED")
+	code, stdout, stderr = runRace(t, "-workers=2", "-keys=1", s.DSN(testserver.Root, ""))
+	if code != exitError || stdout != "" || !strings.Contains(stderr, "through the MySQL driver alone") {
+		t.Errorf("this driver can write, the plain driver cannot: exit code %d, %s%s", code, stdout, stderr)
+	}
+}
+
+// Workers that fail alike are one error.
+func TestRaceSaysAnErrorOnce(t *testing.T) {
+	const full = "the table is full"
+	dsn := scripted.Start(t, scripted.Script{Answer: func(client net.Conn, statement string, number int) bool {
+		switch {
+		case strings.HasPrefix(statement, "INSERT"):
+			return scripted.Send(client, scripted.Error(1, 1114, full))
+		case strings.HasPrefix(statement, "SELECT name"):
+			return scripted.Send(client, append(scripted.Head(1, "name"), scripted.End(3)...))
+		}
+		return scripted.Send(client, dirtyAnswer(statement, ""))
+	}}).DSN("interpolateParams=true")
+	code, stdout, stderr := runRace(t, "-force", "-workers=8", "-keys=3", dsn)
+	if code != exitError || !strings.Contains(stdout, "3. Under load") || strings.Count(stderr, full) != 1 {
+		t.Errorf("exit code %d, %s%s", code, stdout, stderr)
+	}
+}
+
+// The race says why this driver lost, if the DSN asked for it.
+func TestRaceSaysWhyItLost(t *testing.T) {
+	code, stdout, _ := runRace(t, "-workers=8", "-keys=20", testserver.Borrow(t, testserver.Config{Binlog: "MIXED"}).DSN(testserver.App, "isolation=server"))
+	if code != exitLost || !strings.Contains(strings.Join(strings.Fields(stdout), " "), "transactions, because the DSN asks for isolation=server, which is REPEATABLE READ here.") {
+		t.Errorf("exit code %d, %s", code, stdout)
+	}
+}
+
+// Without deadlock detection a deadlock of the race lasts for seconds, and not as long
+// as the server's innodb_lock_wait_timeout.
+func TestRaceWithoutDeadlockDetection(t *testing.T) {
+	s := testserver.New(t, testserver.Config{Binlog: "MIXED", Args: []string{"--innodb-deadlock-detect=OFF", "--innodb-lock-wait-timeout=600"}})
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	var stdout, stderr bytes.Buffer
+	if testing.Short() { // the first of three deadlocks is enough
+		run(ctx, []string{"race", "-workers=2", "-keys=2", s.DSN(testserver.App, "")}, cancelWriter{"Booked by neither", cancel}, &stderr)
+		if !errors.Is(ctx.Err(), context.Canceled) {
+			t.Errorf("%v, %s", ctx.Err(), &stderr)
+		}
+		return
+	}
+	code := run(ctx, []string{"race", "-workers=2", "-keys=2", s.DSN(testserver.App, "")}, &stdout, &stderr)
+	text := strings.Join(strings.Fields(stdout.String()), " ")
+	if code != exitOK || strings.Contains(text, "as expected") {
+		t.Errorf("exit code %d, %s%s", code, &stdout, &stderr)
+	}
+	for _, want := range []string{"innodb_deadlock_detect is off: a deadlock ends only when", "Booked by neither: innodb_deadlock_detect is off", "No transaction was ended: innodb_deadlock_detect is off"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in %s", want, &stdout)
+		}
 	}
 }
 

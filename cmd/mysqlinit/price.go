@@ -54,10 +54,12 @@ func (st *stage) book(ctx context.Context, db *sql.DB, slot int) error {
 	if err := a.conn.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+st.table+" WHERE slot = ?", slot).Scan(&booked); err != nil {
 		return err
 	}
-	switch booked {
-	case 1:
+	switch {
+	case booked == 0 && st.slowDeadlocks:
+		st.verdict(plain, "Booked by neither: "+noDeadlocks)
+	case booked == 1:
 		st.verdict(good, "Booked once: the gap lock made one of them the victim of a deadlock, to be run again.")
-	case 2:
+	case booked == 2:
 		st.verdict(bad, "Booked twice: READ COMMITTED locks no gaps.")
 	default:
 		st.verdict(plain, fmt.Sprintf("Booked %d times.", booked))

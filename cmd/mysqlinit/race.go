@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 
 	"github.com/mysqlinit/mysqlinit"
 	"github.com/mysqlinit/mysqlinit/inspect"
+	"github.com/mysqlinit/mysqlinit/internal/sysvar"
 	"github.com/mysqlinit/mysqlinit/internal/testserver"
 )
 
@@ -63,14 +66,21 @@ func race(ctx context.Context, out *screen, o raceOptions) (kept bool, err error
 		return false, fmt.Errorf("%s: %w", cfg.Addr, err)
 	}
 	if report.Server.Database == "" {
-		return false, errors.New("the DSN names no database: add one after its '/', in which the account can create a table")
+		return false, errors.New("the DSN names no database: add one after its '/' (with -defaults-file: the argument '/app'), in which the account can create a table")
 	}
 	if err := takesWrites(report); err != nil && !o.force {
 		return false, err
 	}
-	if err := st.prepared.PingContext(ctx); err != nil { // not only after the first act
+	// This driver can refuse a server that the plain driver, which has the first act, takes.
+	preparedReport, err := inspect.Session(ctx, st.prepared, inspect.WithConfig(cfg))
+	if err != nil {
 		return false, fmt.Errorf("%s: %w", cfg.Addr, err)
 	}
+	if err := cmp.Or(canWrite("the MySQL driver alone", report), canWrite("the driver mysqlinit", preparedReport)); err != nil {
+		return false, err
+	}
+	st.whyLost = whyLost(preparedReport.Session, cfg)
+	st.slowDeadlocks = finding(report, "deadlock-detect-off") != nil
 	workers, err := st.fitWorkers(ctx, o.workers)
 	if err != nil {
 		return false, err
@@ -84,6 +94,9 @@ func race(ctx context.Context, out *screen, o raceOptions) (kept bool, err error
 	st.paragraph(plain, fmt.Sprintf("This makes the %s, as %s, works in it, and drops it at the end.", table, report.Server.Account))
 	if workers < o.workers {
 		st.paragraph(plain, fmt.Sprintf("The server has few free connections, and the race takes half of them: %d workers instead of %d.", workers, o.workers))
+	}
+	if st.slowDeadlocks {
+		st.paragraph(plain, "innodb_deadlock_detect is off: a deadlock ends only when innodb_lock_wait_timeout does. The race sets that to 2 s in the sessions of its steps.")
 	}
 	if _, err := st.plain.ExecContext(ctx, "CREATE TABLE "+st.table+" (name VARCHAR(64) NOT NULL PRIMARY KEY, slot INT, KEY (slot)) ENGINE=InnoDB"); err != nil {
 		return false, err
@@ -133,14 +146,40 @@ func (st *stage) drop(ctx context.Context, table string, err error) error {
 	return nil
 }
 
+// finding returns a report's finding with this ID, or nil.
+func finding(report *inspect.Report, id string) *inspect.Finding {
+	i := slices.IndexFunc(report.Findings, func(f inspect.Finding) bool { return f.ID == id })
+	if i < 0 {
+		return nil
+	}
+	return &report.Findings[i]
+}
+
+// canWrite returns an error if InnoDB refuses every write of a driver's sessions.
+// Such a race would end with that error in its first or second act.
+func canWrite(driver string, report *inspect.Report) error {
+	f := finding(report, "binlog-statement")
+	if f == nil || !sysvar.NeedsRowLog(levelOf(&report.Session)) || report.Session.BinlogFormat != "STATEMENT" {
+		return nil
+	}
+	return fmt.Errorf("the race writes, and through %s %s; %s. Cure: %s; mysqlinit check has the lines to copy", driver, f.What, f.Why, f.Cure)
+}
+
+// whyLost says why sessions of this driver can lose the race.
+func whyLost(session inspect.State, cfg *mysql.Config) string {
+	level := strings.ReplaceAll(session.Isolation, "-", " ")
+	if asked := cfg.Params["isolation"]; asked != "" && !sysvar.NeedsRowLog(levelOf(&session)) {
+		return "because the DSN asks for isolation=" + asked + ", which is " + level + " here"
+	}
+	return "and its sessions are " + level + ": mysqlinit check looks for the cause"
+}
+
 // takesWrites returns an error if nobody should write on a server: a transaction
 // of an account that the server lets write there is not on the primary.
 func takesWrites(report *inspect.Report) error {
 	const cure = "; the race writes to a table that it makes: name the primary in the DSN, or add -force"
-	for _, f := range report.Findings {
-		if f.ID == "read-only" {
-			return errors.New(f.What + cure)
-		}
+	if f := finding(report, "read-only"); f != nil {
+		return errors.New(f.What + cure)
 	}
 	if report.Replica == "yes" {
 		return errors.New("the server is a replica" + cure)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -94,6 +95,7 @@ func TestOptionFile(t *testing.T) {
 		{"TCP to this machine", "[client]\nuser=a\nsocket=/run/mysqld.sock\nprotocol=TCP\nskip_ssl", "a@tcp(127.0.0.1:3306)/?tls=false"},
 		{"IPv6", "[client]\nuser=a\nhost=::1\nskip-ssl", "a@tcp([::1]:3306)/?tls=false"},
 		{"required", "[client]\nuser=a\nssl-mode=REQUIRED", "a@tcp(127.0.0.1:3306)/?tls=" + registeredTLS},
+		{"ssl-mode before skip-ssl", "[client]\nuser=a\nssl-mode=REQUIRED\nskip-ssl", "a@tcp(127.0.0.1:3306)/?tls=" + registeredTLS},
 		{"included", "[client]\nhost=db\n!includedir " + folder + "\nport=3307\n!include /nowhere.cnf\n", "a:second@tcp(db:3307)/?tls=false"},
 		{"includes only", "!include " + folder + "/a.cnf", "a:first@tcp(127.0.0.1:3306)/?tls=false"},
 	} {
@@ -111,10 +113,26 @@ func TestOptionFile(t *testing.T) {
 		"[client]\nuser=a:b":                           "cannot express",
 		"[client]\nssl-mode=SOMETIMES":                 "VERIFY_IDENTITY",
 		"[client]\nssl-mode=REQUIRED\nssl-ca=/nowhere": "no such file",
+		"[client]\nssl-mode=VERIFY_CA":                 "needs an ssl-ca",
+		"[client]\nssl-capath=/etc/ssl/certs":          "ssl-capath is not supported",
+		"[client]\nssl-verify-server-cert\nssl-crl=/x": "ssl-crl is not supported",
 	} {
 		if got, err := clientDSN(writeFile(t, text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %q, %v", text, got, err)
 		}
+	}
+}
+
+func TestOptionFileThatEverybodyCanWrite(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no such permission")
+	}
+	path := writeFile(t, "[client]\nuser=a")
+	if err := os.Chmod(path, 0o646); err != nil {
+		t.Fatal(err)
+	}
+	if dsn, err := clientDSN(path); err == nil || !strings.Contains(err.Error(), "chmod o-w "+path) {
+		t.Errorf("got %q, %v", dsn, err)
 	}
 }
 
@@ -148,8 +166,8 @@ func TestOptionFileWithTLS(t *testing.T) {
 	for options, want := range map[string]int{
 		"host=127.0.0.1":                                         exitOK, // TLS if the server offers it
 		"ssl-mode=REQUIRED":                                      exitOK,
-		"ssl-mode=VERIFY_CA":                                     exitError, // this machine does not know the authority
-		"ssl-mode=VERIFY_IDENTITY":                               exitError,
+		"ssl-mode=VERIFY_CA":                                     exitError, // without an authority
+		"ssl-mode=VERIFY_IDENTITY":                               exitError, // this machine does not know the authority
 		"ssl-verify-server-cert":                                 exitError,
 		"ssl-ca=" + ca:                                           exitOK,
 		"ssl-mode=VERIFY_IDENTITY\nssl-ca=" + ca:                 exitOK,

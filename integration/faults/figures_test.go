@@ -32,7 +32,7 @@ type tally struct {
 	runs             atomic.Int64 // transactions of mysqltx.Run
 	retries          atomic.Int64 // in them
 	ambiguous        atomic.Int64 // of them, whose COMMIT was not answered
-	halves           atomic.Int64 // transactions of both kinds of which something else is there than their ends tell
+	halves           atomic.Int64 // transactions of both kinds that left something that their end does not allow
 	leakedThreads    atomic.Int64 // on the servers
 	leakedGoroutines atomic.Int64
 

@@ -47,7 +47,7 @@ version=${version:-$newest}
 if [ "$version" = Unreleased ]; then
 	echo "before the tag, give the entries under [Unreleased] a section with the version and the date"
 elif grep -qE "^## \[$version\] - [0-9]{4}-[0-9]{2}-[0-9]{2}$" CHANGELOG.md && grep -q "^\[$version\]: https://" CHANGELOG.md; then
-	echo "the tag is v$version"
+	echo "the section of v$version"
 else
 	fail "CHANGELOG.md has no section '## [$version] - YYYY-MM-DD', or no link [$version]: at its end"
 fi

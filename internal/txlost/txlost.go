@@ -3,6 +3,7 @@ package txlost
 
 import (
 	"errors"
+	"regexp"
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
@@ -56,9 +57,12 @@ func ShardLost(err *mysql.MySQLError) bool {
 	if !FromVitess(err) {
 		return false
 	}
-	unavailable := err.Number == errUnknown && strings.Contains(err.Message, "code = Unavailable") // of gRPC
-	return unavailable || err.Number == errServerGone || err.Number == errServerLost || shardGone(err)
+	return err.Number == errUnknown && unavailable.MatchString(err.Message) || err.Number == errServerGone || err.Number == errServerLost || shardGone(err)
 }
+
+// unavailable is gRPC's error for a tablet that does not answer. It stands before the user's
+// statement and its values, which vtgate can append.
+var unavailable = regexp.MustCompile(`^target: [^:]+: (vttablet: )?rpc error: code = Unavailable `)
 
 // timeOfServer reports whether a statement took too long for a shard's server. The tablet
 // puts the number after the server's text. In its own error the number comes first.
