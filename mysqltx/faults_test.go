@@ -54,6 +54,7 @@ func TestCreateBehindVtgate(t *testing.T) {
 	}{
 		{2013, "target: ks.80-.primary: vttablet: rpc error: code = Canceled desc = EOF", true},
 		{1105, "target: ks.80-.primary: vttablet: rpc error: code = Unavailable desc = error reading from server: EOF", true},
+		{1105, "target: ks.80-.primary: no healthy tablet available for 'keyspace:\"ks\" shard:\"80-\" tablet_type:PRIMARY'", true},
 		{1105, "target: ks.80-.primary: vttablet: rpc error: code = InvalidArgument desc = made up", false},
 		{1105, "target: ks.80-.primary: vttablet: rpc error: code = InvalidArgument desc = made up: INSERT 'code = Unavailable desc'", false},
 	} {

@@ -27,7 +27,7 @@ func release(ctx context.Context, q Querier, name string) error {
 
 // wholly returns errMixed if the rollback just before could not undo everything,
 // which the server reports in a warning. On MariaDB the list can be that of an earlier
-// statement.
+// statement, or of a closed session whose max_error_count was 0.
 func wholly(ctx context.Context, q Querier) (err error) {
 	var count int
 	err = q.QueryRowContext(ctx, "SHOW COUNT(*) WARNINGS").Scan(&count)
