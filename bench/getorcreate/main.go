@@ -207,14 +207,14 @@ func (b *bench) compare(l load, methods []method, workers int, t turns) (c compa
 
 // measure returns how long the workers take for so many calls each of a method, the m-th of
 // this round.
-func (b *bench) measure(l load, do method, m, workers, calls int) (time.Duration, error) {
+func (b *bench) measure(l load, way method, m, workers, calls int) (time.Duration, error) {
 	errs := make([]error, workers)
 	var all sync.WaitGroup
 	start := time.Now()
 	for w := range workers {
 		all.Go(func() {
 			for i := range calls {
-				if _, err := do.do(b.ctx, b.pools, l.key(m, b.round, w, i)); err != nil {
+				if _, err := way.do(b.ctx, b.pools, l.key(m, b.round, w, i)); err != nil {
 					errs[w] = err
 					return
 				}

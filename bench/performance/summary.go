@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,7 +23,7 @@ func inShort(servers []measured) string {
 	for _, m := range servers {
 		trips = max(trips, m.tripsOf(ours).Later-m.tripsOf(plain).Later)
 	}
-	return fmt.Sprintf("Of 10,000 get-or-create transactions under load up to %.0f are lost with the plain driver, and %.0f with mysqlinit. Extra round trips of a new connection: %d.",
+	return fmt.Sprintf("In the worst of these loads the plain driver loses %.0f of 10,000 get-or-create transactions (median), and mysqlinit %.0f. Extra round trips of a new connection: %d.",
 		lost(plain), lost(ours), trips)
 }
 
@@ -94,8 +95,8 @@ func summary(servers []measured) string {
 
 // worst returns the race in which the plain driver loses most.
 func (m measured) worst() race {
-	return slices.MaxFunc(m.Races, func(a, b race) int {
-		return int(a.of(fate.lost).Median(plain) - b.of(fate.lost).Median(plain))
+	return slices.MaxFunc(m.races(true), func(a, b race) int {
+		return cmp.Compare(a.of(fate.lost).Median(plain), b.of(fate.lost).Median(plain))
 	})
 }
 
