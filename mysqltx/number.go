@@ -128,7 +128,7 @@ func unknownOutcome(err error) bool {
 	if errors.Is(err, driver.ErrBadConn) || hasNumber(err, errIdleTooLong) || hasServerError(err, txlost.Conflict) {
 		return false
 	}
-	return connectionLost(err) || hasNumber(err, errDuringCommit, errBeforeCommitHook) || hasServerError(err, txlost.MayHaveReached)
+	return connectionLost(err) || hasNumber(err, errDuringCommit, errBeforeCommitHook) || hasServerError(err, txlost.NoTablet)
 }
 
 // keyOfVitess finds the key in a message of vtgate, before the statement and its

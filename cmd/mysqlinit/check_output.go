@@ -67,7 +67,8 @@ func (c *checked) print(out *screen) error {
 	return err
 }
 
-// printFailure writes why there is no result, as a ticket needs it.
+// printFailure writes what a ticket needs if the check failed: the step, where and
+// when, and the cause.
 func (c *checked) printFailure(out *screen) {
 	out.paragraph(bad, "mysqlinit check: "+c.Failure.summary())
 	fmt.Fprintln(out.w)

@@ -155,8 +155,8 @@ func vitessRaceCommand(t *testing.T, s *shards) {
 	}
 }
 
-// GetOrCreate keeps its promise on shards if a vindex makes the key unique. A unique key that
-// is no vindex holds in each shard for itself: several callers create the row, and nobody gets
+// GetOrCreate keeps its promise on shards if a vindex makes the key unique. A unique key
+// without a vindex holds only within each shard: several callers create the row, and nobody gets
 // an error. In a transaction at REPEATABLE READ a vindex is not enough: vtgate reads it in
 // the transaction's old snapshot, with whatever lock the SELECT asks for.
 func vitessGetOrCreate(t *testing.T, s *shards) {

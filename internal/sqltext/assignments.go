@@ -6,7 +6,7 @@ import "strings"
 type Assignment struct {
 	Scope string // "", "session", "local", "global", …, in lower case
 	Bare  bool   // written @@name: for the isolation variables, the next transaction only
-	Name  string // in lower case, with its @ if it is a user variable; "" if it is no variable, as in SET NAMES
+	Name  string // in lower case, with its @ if it is a user variable; "" if it isn't a variable, as in SET NAMES
 	Value string // its words, one space between two
 }
 

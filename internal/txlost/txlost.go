@@ -64,14 +64,14 @@ func ShardLost(err *mysql.MySQLError) bool {
 // statement and its values, which vtgate can append.
 var unavailable = regexp.MustCompile(`^target: [^:]+: (vttablet: )?rpc error: code = Unavailable `)
 
-// MayHaveReached reports whether vtgate knows no tablet of a shard any more. It can have sent
+// NoTablet reports whether vtgate knows no tablet of a shard any more. It can have sent
 // a statement outside of a transaction to one before, and lost the answer: such an INSERT was
 // there (seen on Vitess 24).
-func MayHaveReached(err *mysql.MySQLError) bool {
-	return err.Number == errUnknown && noTablet.MatchString(err.Message)
+func NoTablet(err *mysql.MySQLError) bool {
+	return err.Number == errUnknown && noHealthyTablet.MatchString(err.Message)
 }
 
-var noTablet = regexp.MustCompile(`^target: [^:]+: no healthy tablet available`)
+var noHealthyTablet = regexp.MustCompile(`^target: [^:]+: no healthy tablet available`)
 
 // timeOfServer reports whether a statement took too long for a shard's server. The tablet
 // puts the number after the server's text. In its own error the number comes first.
